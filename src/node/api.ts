@@ -1,0 +1,113 @@
+// What a running node offers to its front-ends (device server, HTTP, command line): the gateway's door and reads of streams.
+
+import type { ErrorCode } from "../base/errors.ts";
+import type { GatewayDoor } from "../core/gateway/types.ts";
+
+export type EntryType = "uplink" | "downlink" | "presence" | "state";
+
+/** One entry of a device's stream. */
+export interface StreamEntry {
+  readonly offset: number;
+  /** Milliseconds since 1970, the leader's at admission (A14). */
+  readonly time: number;
+  readonly type: EntryType;
+  /** "" for the device itself; else the server's publisher name. */
+  readonly publisher: string;
+  readonly session: number;
+  /** 0 where the publisher has no series (keyed publishes, presence, state by a backend). */
+  readonly series: number;
+  /** uplink and downlink: the msgpack body of core/hop.ts. presence, state: JSON, UTF-8. */
+  readonly body: Uint8Array;
+}
+
+export interface StreamPage {
+  readonly entries: readonly StreamEntry[];
+  /** Pass it as `after` to read on: offset of the last entry looked at. */
+  readonly next: number;
+  /** Offset of the first entry that is still kept (end + 1 when none is). */
+  readonly earliest: number;
+  readonly end: number;
+  /** Offsets from … to were asked for and are no longer kept. */
+  readonly gap: { readonly from: number; readonly to: number } | undefined;
+}
+
+export interface ReadOptions {
+  readonly after: number;
+  /** Most entries in the page. */
+  readonly limit: number;
+  readonly maxBytes: number;
+  /** Only these types; the page may be empty and `next` still move. */
+  readonly types?: readonly EntryType[];
+}
+
+export interface StateDocument {
+  /** JSON text, UTF-8. */
+  readonly document: Uint8Array;
+  /** 0: never written. */
+  readonly version: number;
+  /** Offset of its last change. */
+  readonly offset: number;
+}
+
+export interface DeviceView {
+  readonly device: string;
+  readonly connected: boolean;
+  /** Last offset and the first that is kept. */
+  readonly end: number;
+  readonly earliest: number;
+  readonly session: number;
+  readonly lastSeries: number;
+  readonly delivered: number;
+  readonly handled: number;
+  /** Milliseconds since 1970 of the last entry. */
+  readonly lastTime: number;
+}
+
+export interface Explanation extends DeviceView {
+  readonly bucket: number;
+  readonly leader: string;
+  readonly epoch: number;
+  readonly members: readonly string[];
+  readonly window: number;
+  /** Live followers of this device's stream on this node. */
+  readonly followers: number;
+  /** What waits at this gateway for this device, and why; undefined when nothing does. */
+  readonly waits: { readonly messages: number; readonly bytes: number; readonly why: ErrorCode | "commit" } | undefined;
+  readonly commit: number;
+  readonly applied: number;
+}
+
+/** Told after commit, at most once a turn; reads then fetch what is new. */
+export interface StreamWatcher {
+  /** The device's stream now ends at `end`, and an entry of one of these types came (bits: 1 uplink, 2 downlink, 4 presence, 8 state). */
+  moved(end: number, types: number): void;
+}
+
+export interface NodeApi extends GatewayDoor {
+  /** Committed entries; rejects with a BellhopError. A device that is not known has an empty stream. */
+  read(device: string, options: ReadOptions): Promise<StreamPage>;
+  /** Ends when the returned function is called. */
+  watch(device: string, watcher: StreamWatcher): () => void;
+  /** undefined: the device is not known. */
+  device(device: string): DeviceView | undefined;
+  devices(after: string, limit: number): readonly DeviceView[];
+  state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined;
+  explain(device: string): Explanation | undefined;
+  status(): NodeStatus;
+}
+
+export interface NodeStatus {
+  readonly node: string;
+  readonly incarnation: number;
+  readonly version: string;
+  readonly uptimeSeconds: number;
+  readonly ready: boolean;
+  /** Why it is not ready, in words. */
+  readonly why: readonly string[];
+  readonly buckets: { readonly total: number; readonly led: number; readonly open: number };
+  readonly devices: { readonly connected: number };
+  /** What waits where: the number's name → its value (E4). */
+  readonly waiting: Readonly<Record<string, number>>;
+  /** Plain counters and gauges for /metrics: name without the `bellhop_` prefix → value. */
+  readonly numbers: Readonly<Record<string, number>>;
+}
