@@ -54,7 +54,8 @@ export interface DeviceSocket {
 /** A device socket's line through the gateway: holds its backlog until it is acknowledged (R29). */
 export interface DeviceLine {
   /**
-   * Takes a frame in the socket's order. The bytes are copied before the call returns. A number that is not the next is refused or, if it was had before, ignored or acknowledged again.
+   * Takes a frame in the socket's order. The bytes are KEPT, not copied, until the acknowledgement: their buffer must never be reused (Node's 'data' chunks are fresh; `onread` with one buffer is not).
+   * A number that is not the next is refused or, if it was had before, ignored or acknowledged again.
    * `kind` void: the device spends a number on nothing, or the front-end refuses the content: `code` says why.
    */
   publish(series: number, kind: PublishKind, bytes: Uint8Array, start: number, end: number, code?: ErrorCode): void;
