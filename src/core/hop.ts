@@ -127,7 +127,8 @@ export type HopAnswer =
       readonly expected: number;
       readonly code: ErrorCode;
     }
-  | { readonly type: "takenOver"; readonly device: string; readonly publisher: string; readonly session: number }
+  /** That attachment is no longer current: its socket closes with TAKEN_OVER (R25). */
+  | { readonly type: "takenOver"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** RESUME does not join on (R26), or the session or nonce is behind. `stored`: the nonce that OPEN found greater. */
   | { readonly type: "broken"; readonly request: number; readonly generation: number; readonly last: number; readonly code: "broken" | "taken_over"; readonly stored: bigint | undefined }
   /** A keyed publish is committed (201, or 200 for a duplicate). */
