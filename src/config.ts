@@ -1,0 +1,373 @@
+// The settings of a node: one table with every name, unit, default, range and line of documentation, and the reading of flags > environment > file.
+
+import { readFileSync } from "node:fs";
+import { isIPv6 } from "node:net";
+import { hostname } from "node:os";
+import { join } from "node:path";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+
+interface NumberSetting {
+  readonly kind: "number";
+  readonly unit: Unit;
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  readonly what: string;
+}
+
+interface TextSetting {
+  readonly kind: "text" | "address";
+  readonly default: string;
+  readonly pattern: RegExp;
+  /** What the pattern wants, for the error. */
+  readonly form: string;
+  readonly what: string;
+}
+
+interface ChoiceSetting<Choice extends string> {
+  readonly kind: "choice";
+  readonly choices: readonly Choice[];
+  readonly default: Choice;
+  readonly what: string;
+}
+
+type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets";
+
+const number = (unit: Unit, initial: number, min: number, max: number, what: string): NumberSetting => ({ kind: "number", unit, default: initial, min, max, what });
+const text = (initial: string, pattern: RegExp, form: string, what: string): TextSetting => ({ kind: "text", default: initial, pattern, form, what });
+const address = (initial: string, what: string): TextSetting => ({
+  kind: "address",
+  default: initial,
+  pattern: /^(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}$/,
+  form: "HOST:PORT",
+  what,
+});
+
+/** Everything that can be set. Help, `config show --effective` and docs/configuration.md are made from this table. */
+export const SETTINGS = {
+  node: text("n1", /^[a-z0-9][a-z0-9-]{0,62}$/, "1 to 63 of a–z, 0–9 and -", "Id of this node."),
+  zone: text(zoneOfHost(), /^[\w.-]{1,253}$/, "1 to 253 letters, digits, _, . and -", "Where this node stands; copies go to other zones where there are any. Its default is the host's name."),
+  data: text("./bellhop-data", /^.+$/, "a directory", "Directory of the log and the state."),
+  http: address("127.0.0.1:4800", "Where backends connect. Port 0 takes a free one."),
+  device: address("127.0.0.1:4810", "Where devices connect. Port 0 takes a free one."),
+  logLevel: { kind: "choice", choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"], default: "info", what: "Least severe lines that are logged." },
+
+  bucketCount: number("buckets", 64, 1, 65_536, "Buckets of a new data directory; an existing one keeps its own."),
+  segmentBytes: number("bytes", 64 * MiB, MiB, GiB, "Size of a file of the log."),
+  retainSeconds: number("seconds", 7 * DAY, 60, 3650 * DAY, "Entries older than this may be forgotten."),
+  retainBytes: number("bytes", 8 * GiB, 4 * MiB, 1024 * GiB, "The oldest entries are forgotten when the log is larger than this."),
+  minFreeBytes: number("bytes", 256 * MiB, 0, 1024 * GiB, "Below this much free disk writes are refused with `storage_full`; reads go on."),
+  tailCacheBytes: number("bytes", 64 * MiB, MiB, 64 * GiB, "Newest entries kept in memory for readers."),
+  checkpointSeconds: number("seconds", 30, 1, HOUR, "Time between two checkpoints of the state."),
+  checkpointBytesPerSecond: number("bytes/s", 32 * MiB, 64 * KiB, 16 * GiB, "Greatest rate at which checkpoints write."),
+  stateCacheDevices: number("devices", 200_000, 1000, 100_000_000, "Devices whose state is kept in memory; the others are read from disk when they are needed."),
+
+  maxPayloadBytes: number("bytes", 256 * KiB, 64, 16 * MiB, "Greatest payload of a message."),
+  maxHeadersBytes: number("bytes", 8 * KiB, 64, 64 * KiB, "Greatest size of a message's headers together."),
+  maxDocumentBytes: number("bytes", 64 * KiB, 64, 16 * MiB, "Greatest state document of a device, reported and desired each."),
+  keyRetentionSeconds: number("seconds", DAY, 60, 365 * DAY, "An idempotency key is known for at least this long."),
+  keyBytesPerBucket: number("bytes", 16 * MiB, 64 * KiB, 4 * GiB, "Room for the idempotency keys of a bucket; when young keys fill it, new keyed publishes get 429."),
+  sessionsPerDevice: number("sessions", 16, 1, 1024, "Publishers that keep a session with one device."),
+
+  window: number("messages", 1024, 1, 65_536, "Messages in flight in a session."),
+  windowBytes: number("bytes", MiB, 64 * KiB, GiB, "Bytes in flight in a session."),
+  maxFrameBytes: number("bytes", 320 * KiB, KiB, 32 * MiB, "Greatest frame of the device protocol."),
+  maxConnections: number("connections", 16_000, 1, 1_000_000, "Connections of devices at once."),
+  helloTimeoutSeconds: number("seconds", 10, 1, 300, "Time that a new connection has for its HELLO."),
+  keepAliveSeconds: number("seconds", 60, 1, HOUR, "Keep-alive of a device that asks for no other: it sends something at least this often."),
+
+  httpMaxConnections: number("connections", 2000, 1, 1_000_000, "HTTP connections at once."),
+  httpBodyBytes: number("bytes", MiB, KiB, 64 * MiB, "Greatest body of an HTTP request."),
+  httpRequestSeconds: number("seconds", 30, 1, HOUR, "Time that an HTTP request has to arrive whole."),
+  httpKeepAliveSeconds: number("seconds", 75, 1, HOUR, "An idle HTTP connection closes after this; above what clients use, so that none of them meets a closing one."),
+  publishSeconds: number("seconds", 15, 1, 300, "Time after which a publish that is not yet stored is answered with 503 `deadline`."),
+  maxLongPollSeconds: number("seconds", 30, 1, 300, "Longest `wait` of a long poll."),
+  maxFollowers: number("streams", 1000, 1, 1_000_000, "Followed streams (SSE) and waiting long polls at once."),
+  followerBytes: number("bytes", MiB, 64 * KiB, 256 * MiB, "What may wait unsent for a follower; the stream pauses there until its reader has caught up."),
+  pageEntries: number("entries", 1000, 1, 100_000, "Greatest `limit` of a page."),
+  pageBytes: number("bytes", 4 * MiB, 64 * KiB, 256 * MiB, "Greatest payload bytes of a page."),
+  drainSeconds: number("seconds", 10, 1, HOUR, "Time that open requests have to end when the node stops."),
+} as const satisfies Record<string, NumberSetting | TextSetting | ChoiceSetting<string>>;
+
+export type SettingName = keyof typeof SETTINGS;
+
+export type Settings = {
+  readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends NumberSetting ? number : (typeof SETTINGS)[Name] extends ChoiceSetting<infer Choice> ? Choice : string;
+};
+
+export type Source = "default" | "file" | "environment" | "flag";
+
+export interface LoadedSettings {
+  readonly settings: Settings;
+  readonly sources: Readonly<Record<SettingName, Source>>;
+}
+
+/** Settings that belong to a cluster, which this version cannot form yet: said so instead of ignored. */
+const NOT_YET = ["peer", "advertiseHttp", "advertiseDevice", "advertisePeer", "cluster", "etcd", "bootstrap", "spare"];
+
+/** Everything that is wrong with the settings, one problem a line. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+    this.problems = problems;
+  }
+}
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
+
+/** `maxPayloadBytes` → `--max-payload-bytes` */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `maxPayloadBytes` → `BELLHOP_MAX_PAYLOAD_BYTES` */
+export function variableOf(name: string): string {
+  return `BELLHOP_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
+
+/** Variables that the command line reads itself. */
+const OTHER_VARIABLES = ["BELLHOP_CONFIG", "BELLHOP_AT"];
+
+/**
+ * Reads the settings: flags > environment > file > default. `flags` has the values by the setting's name (`maxPayloadBytes`), as written.
+ * The file is `configFile`, else the one that BELLHOP_CONFIG names, else `bellhop.json` in `directory` where there is one.
+ * Throws ConfigError with every problem found: unknown names, values out of range, limits that contradict each other.
+ */
+export function loadSettings(input: {
+  readonly flags?: Readonly<Record<string, string | undefined>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  readonly configFile?: string;
+  readonly directory?: string;
+}): LoadedSettings {
+  const problems: string[] = [];
+  const env = input.env ?? {};
+  const values: Partial<Record<SettingName, string | number>> = {};
+  const sources = Object.fromEntries(SETTING_NAMES.map((name) => [name, "default"])) as Record<SettingName, Source>;
+
+  const take = (source: Source, where: string, spelling: (name: string) => string, given: Readonly<Record<string, unknown>>): void => {
+    for (const [name, value] of Object.entries(given)) {
+      if (value === undefined) continue;
+      if (NOT_YET.includes(name)) {
+        problems.push(`${where}${spelling(name)}: clusters of several nodes are not available in this version; leave it out to run one node.`);
+        continue;
+      }
+      if (!isSetting(name)) {
+        problems.push(`${where}${spelling(name)} is not a setting.${suggestion(name, spelling)}`);
+        continue;
+      }
+      const parsed = parse(name, value);
+      if (typeof parsed === "object") problems.push(`${where}${spelling(name)} ${parsed.problem}`);
+      else {
+        values[name] = parsed;
+        sources[name] = source;
+      }
+    }
+  };
+
+  const file = input.configFile ?? env["BELLHOP_CONFIG"];
+  take("file", `${file ?? "bellhop.json"}: `, (name) => `"${name}"`, readConfigFile(file, input.directory ?? ".", problems));
+  take("environment", "", variableOf, fromEnvironment(env, problems));
+  take("flag", "", flagOf, input.flags ?? {});
+
+  const settings = { ...defaults(), ...values } as Settings;
+  problems.push(...contradictions(settings));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { settings, sources };
+}
+
+/** The defaults with some values set by a program; checked like any others. */
+export function settingsWith(chosen: Partial<Settings>): Settings {
+  const flags = Object.entries(chosen).map(([name, value]) => [name, String(value)] as const);
+  return loadSettings({ flags: Object.fromEntries(flags) }).settings;
+}
+
+export function defaults(): Settings {
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, SETTINGS[name].default])) as Settings;
+}
+
+/** `[::1]:4800` → host `::1`, port 4800. */
+export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
+  const colon = address.lastIndexOf(":");
+  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, "$1"), port: Number(address.slice(colon + 1)) };
+}
+
+function isSetting(name: string): name is SettingName {
+  return Object.hasOwn(SETTINGS, name);
+}
+
+function zoneOfHost(): string {
+  return hostname().replace(/[^\w.-]/g, "-").slice(0, 253) || "local";
+}
+
+function readConfigFile(path: string | undefined, directory: string, problems: string[]): Record<string, unknown> {
+  const file = path ?? join(directory, "bellhop.json");
+  let content: string;
+  try {
+    content = readFileSync(file, "utf8");
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    if (path !== undefined || !missing) problems.push(`${file} cannot be read: ${(error as Error).message}`);
+    return {};
+  }
+  try {
+    const value: unknown = JSON.parse(content);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+    problems.push(`${file} must hold one JSON object.`);
+  } catch (error) {
+    problems.push(`${file} is not JSON: ${(error as Error).message}`);
+  }
+  return {};
+}
+
+/** BELLHOP_X, or BELLHOP_X_FILE for a value that is kept in a file of its own (a secret, say). */
+function fromEnvironment(env: Readonly<Record<string, string | undefined>>, problems: string[]): Record<string, string> {
+  const known = new Map([...SETTING_NAMES, ...NOT_YET].map((name) => [variableOf(name), name]));
+  const values: Record<string, string> = {};
+  for (const [variable, value] of Object.entries(env)) {
+    if (value === undefined || !variable.startsWith("BELLHOP_") || OTHER_VARIABLES.includes(variable)) continue;
+    const name = known.get(variable) ?? known.get(variable.replace(/_FILE$/, ""));
+    if (name === undefined) {
+      problems.push(`${variable} is not a setting.${suggestion(variable, variableOf)}`);
+    } else if (known.has(variable)) {
+      values[name] = value;
+    } else if (env[variableOf(name)] !== undefined) {
+      problems.push(`${variable} and ${variableOf(name)} are both set; leave one out.`);
+    } else {
+      try {
+        values[name] = readFileSync(value, "utf8").trimEnd();
+      } catch (error) {
+        problems.push(`${variable}: ${(error as Error).message}`);
+      }
+    }
+  }
+  return values;
+}
+
+const MULTIPLIERS: Readonly<Record<string, number>> = { KiB, MiB, GiB, s: 1, m: 60, h: HOUR, d: DAY };
+
+/** The value, or what is wrong with it as the rest of a sentence. */
+function parse(name: SettingName, given: unknown): string | number | { readonly problem: string } {
+  const setting: NumberSetting | TextSetting | ChoiceSetting<string> = SETTINGS[name];
+  switch (setting.kind) {
+    case "number":
+      return parseNumber(setting, given);
+    case "choice":
+      return typeof given === "string" && setting.choices.includes(given) ? given : { problem: `must be one of ${setting.choices.join(", ")}, not ${JSON.stringify(given)}.` };
+    case "text":
+    case "address":
+      if (typeof given !== "string" || !setting.pattern.test(given)) return { problem: `must be ${setting.form}, not ${JSON.stringify(given)}.` };
+      if (setting.kind === "address" && hostAndPort(given).port > 65_535) return { problem: `must have a port up to 65535, not ${JSON.stringify(given)}.` };
+      return given;
+  }
+}
+
+function parseNumber(setting: NumberSetting, given: unknown): number | { readonly problem: string } {
+  const suffixes = setting.unit.startsWith("bytes") ? "KiB|MiB|GiB" : setting.unit === "seconds" ? "s|m|h|d" : "";
+  const written = typeof given === "number" || typeof given === "string" ? String(given) : "";
+  const match = new RegExp(`^(\\d{1,15})(${suffixes})?$`).exec(written);
+  const value = match === null ? Number.NaN : Number(match[1]) * (MULTIPLIERS[match[2] ?? ""] ?? 1);
+  if (value >= setting.min && value <= setting.max) return value;
+  const alsoWritten = suffixes === "" ? "" : ` (${suffixes.replaceAll("|", ", ")} may follow it)`;
+  return { problem: `must be a whole number of ${setting.unit} from ${setting.min} to ${setting.max}${alsoWritten}, not ${JSON.stringify(given)}.` };
+}
+
+/** Limits that contradict each other, and doors that may not be opened. */
+function contradictions(settings: Settings): string[] {
+  const problems: string[] = [];
+  const atLeast = (greater: SettingName, lesser: number, because: string): void => {
+    if (Number(settings[greater]) < lesser) problems.push(`${greater} (${settings[greater]}) must be at least ${lesser}: ${because}`);
+  };
+  const message = settings.maxPayloadBytes + settings.maxHeadersBytes;
+  atLeast("maxFrameBytes", message + KiB, "a frame holds maxPayloadBytes + maxHeadersBytes + 1 KiB for itself.");
+  atLeast("maxFrameBytes", settings.maxDocumentBytes + KiB, "a frame holds maxDocumentBytes + 1 KiB for itself.");
+  atLeast("windowBytes", settings.maxFrameBytes, "the greatest frame must fit the window.");
+  atLeast("httpBodyBytes", settings.maxPayloadBytes, "a body holds maxPayloadBytes.");
+  atLeast("httpBodyBytes", settings.maxDocumentBytes, "a body holds maxDocumentBytes.");
+  atLeast("pageBytes", settings.maxPayloadBytes, "a page holds at least one entry.");
+  atLeast("followerBytes", settings.maxPayloadBytes, "at least one entry must fit.");
+  atLeast("segmentBytes", 2 * message, "a segment holds at least two of the greatest messages.");
+  atLeast("retainBytes", 4 * settings.segmentBytes, "the log is forgotten by segments, and the newest are in use.");
+  for (const name of ["http", "device"] as const) {
+    const { host } = hostAndPort(settings[name]);
+    if (!isLoopback(host)) {
+      problems.push(
+        `${name} (${settings[name]}) is beyond loopback, and this version checks no credentials: whoever reaches the port could read and publish. ` +
+          `Listen on 127.0.0.1 or [::1], and let a proxy or a tunnel on this machine that checks credentials reach it.`,
+      );
+    }
+  }
+  const { host, port } = hostAndPort(settings.http);
+  if (port !== 0 && port === hostAndPort(settings.device).port && host === hostAndPort(settings.device).host) problems.push(`http and device are both ${settings.http}; give them different ports.`);
+  return problems;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host) || (isIPv6(host) && /^(?:0{0,4}:){1,7}0{0,3}1$/.test(host));
+}
+
+/** ` Did you mean …?` where a known name is near, else nothing. */
+function suggestion(unknown: string, spelling: (name: string) => string): string {
+  const asWritten = unknown.startsWith("BELLHOP_") ? unknown : spelling(unknown);
+  const near = SETTING_NAMES.map((name) => ({ name, distance: editDistance(asWritten.toLowerCase(), spelling(name).toLowerCase()) })).sort((a, b) => a.distance - b.distance)[0];
+  return near !== undefined && near.distance <= Math.max(1, near.name.length / 4) ? ` Did you mean ${spelling(near.name)}?` : " See `bellhop config show --effective` for all settings.";
+}
+
+/** Levenshtein's distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      next.push(Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+/** One line for each setting, for help, `config show` and the documentation. */
+export interface SettingLine {
+  readonly name: SettingName;
+  readonly flag: string;
+  readonly variable: string;
+  readonly unit: string;
+  readonly default: string;
+  /** `64 … 16777216`, the choices, or the form. */
+  readonly range: string;
+  readonly what: string;
+}
+
+export function describeSettings(): readonly SettingLine[] {
+  return SETTING_NAMES.map((name) => {
+    const setting: NumberSetting | TextSetting | ChoiceSetting<string> = SETTINGS[name];
+    const range = setting.kind === "number" ? `${setting.min} … ${setting.max}` : setting.kind === "choice" ? setting.choices.join(", ") : setting.form;
+    return {
+      name,
+      flag: flagOf(name),
+      variable: variableOf(name),
+      unit: setting.kind === "number" ? setting.unit : "",
+      default: name === "zone" ? "the host's name" : String(setting.default),
+      range,
+      what: setting.what,
+    };
+  });
+}
+
+/** What `config show --effective` prints: each value and where it comes from. */
+export function describeEffective(loaded: LoadedSettings): readonly { readonly name: SettingName; readonly value: string | number; readonly unit: string; readonly source: Source }[] {
+  return describeSettings().map(({ name, unit }) => ({ name, value: loaded.settings[name], unit, source: loaded.sources[name] }));
+}
+
+/** The table of docs/configuration.md. */
+export function settingsMarkdown(): string {
+  const lines = describeSettings().map((line) => `| \`${line.name}\` | ${line.default} | ${line.unit} | ${line.range} | ${line.what} |`);
+  return ["| setting | default | unit | range | what it is |", "|---|---|---|---|---|", ...lines].join("\n");
+}
