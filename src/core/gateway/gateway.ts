@@ -1,0 +1,356 @@
+// The gateway: the one place that holds device sockets and requests, keeps their backlog, and hops, re-attaches and rehops it to bucket leaders (R29, R30).
+
+import { ERRORS, type ErrorCode } from "../../base/errors.ts";
+import type { HopAnswer, HopRequest, PublishKind } from "../hop.ts";
+import { DEVICE_PUBLISHER } from "../hop.ts";
+import { Line, type Frame, type LineKeeper } from "./line.ts";
+import type { GatewayLimits } from "./limits.ts";
+import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayDoor, GatewayRequest, Hello } from "./types.ts";
+
+/** Where a bucket's leader is, by the table this node has folded. */
+export interface Route {
+  readonly leader: string;
+  readonly epoch: number;
+  readonly dark: boolean;
+}
+
+/** What the gateway asks of its node. Calls only queue; none calls back in. */
+export interface GatewaySink {
+  hop(to: string, bucket: number, epoch: number, request: HopRequest): void;
+  /** The hot hop: one frame of an attached line. */
+  publish(to: string, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, frame: Frame): void;
+}
+
+/** A request held until its answer or its deadline (R30). */
+interface Held {
+  readonly bucket: number;
+  readonly request: GatewayRequest;
+  readonly deadline: number;
+  readonly done: (answer: GatewayAnswer) => void;
+  /** 0 while no question is out. */
+  question: number;
+  askAt: number;
+  tries: number;
+  /** It reached a leader and may have been admitted. */
+  handedOver: boolean;
+}
+
+/** Answers of a leader that say "not here, not now": the gateway asks again. */
+const ASK_AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["stale_table", "bucket_paused", "bucket_dark"]);
+
+export class Gateway implements GatewayDoor, LineKeeper {
+  readonly windowBytes: number;
+  readonly #limits: GatewayLimits;
+  readonly #sink: GatewaySink;
+  readonly #bucketOf: (device: string) => number;
+  readonly #routes: (Route | undefined)[] = [];
+  /** Welcomed lines by bucket and session. */
+  readonly #lines: Map<number, Line>[] = [];
+  readonly #asking = new Map<number, Line | Held>();
+  /** Lines and requests whose question is due or out; walked by `tick`. */
+  readonly #waiting = new Set<Line | Held>();
+  #acks: Line[] = [];
+  #now = 0;
+  #question = 0;
+  #held = 0;
+
+  constructor(limits: GatewayLimits, bucketOf: (device: string) => number, sink: GatewaySink) {
+    this.windowBytes = limits.windowBytes;
+    this.#limits = limits;
+    this.#bucketOf = bucketOf;
+    this.#sink = sink;
+  }
+
+  /** Devices connected, lines waiting for a leader, requests held. */
+  get counts(): { readonly lines: number; readonly waitingLines: number; readonly requests: number } {
+    let lines = 0;
+    for (const map of this.#lines) lines += map?.size ?? 0;
+    return { lines, waitingLines: this.#waiting.size - this.#held, requests: this.#held };
+  }
+
+  /** The line that holds this device's session here, for `explain`. */
+  lineOf(device: string): Line | undefined {
+    for (const line of this.#lines[this.#bucketOf(device)]?.values() ?? []) if (line.hello.device === device) return line;
+    return undefined;
+  }
+
+  // --- front-ends ---
+
+  open(socket: DeviceSocket, hello: Hello): DeviceLine {
+    const line = new Line(this, socket, hello, this.#bucketOf(hello.device));
+    this.#attach(line);
+    return line;
+  }
+
+  request(request: GatewayRequest, deadlineMs: number, done: (answer: GatewayAnswer) => void): void {
+    if (this.#held >= this.#limits.requests) {
+      done(failed("overloaded"));
+      return;
+    }
+    const deadline = this.#now + deadlineMs;
+    const held: Held = { bucket: this.#bucketOf(request.device), request, deadline, done, question: 0, askAt: this.#now, tries: 0, handedOver: false };
+    this.#held += 1;
+    this.#waiting.add(held);
+    this.#ask(held);
+  }
+
+  // --- the node ---
+
+  /** The end of a turn: each socket gets at most one ACK. */
+  flush(): void {
+    if (this.#acks.length === 0) return;
+    const due = this.#acks;
+    this.#acks = [];
+    for (const line of due) {
+      line.ackDue = false;
+      if (line.state !== "closed") line.socket.ack(line.acked);
+    }
+  }
+
+  tick(now: number): void {
+    this.#now = now;
+    for (const waiting of this.#waiting) {
+      if (this.#expired(waiting)) this.#giveUp(waiting);
+      else if (now >= waiting.askAt && !sentOnce(waiting)) this.#ask(waiting);
+    }
+  }
+
+  /** The table names a leader for the bucket: a new epoch pauses its lines, which rehop their backlog (C2, R29). */
+  route(bucket: number, route: Route): void {
+    const before = this.#routes[bucket];
+    this.#routes[bucket] = route;
+    if (before !== undefined && before.leader === route.leader && before.epoch === route.epoch && before.dark === route.dark) return;
+    for (const waiting of this.#waiting) {
+      if (waiting.bucket !== bucket) continue;
+      waiting.tries = 0;
+      if (!sentOnce(waiting)) this.#ask(waiting);
+    }
+    this.#pause(bucket, (line) => line.epoch !== route.epoch || line.leader !== route.leader);
+  }
+
+  /** The link to a node broke: what was on it may be lost, so its lines attach anew; same node or another, the answer tells. */
+  linkLost(node: string): void {
+    for (let bucket = 0; bucket < this.#lines.length; bucket += 1) this.#pause(bucket, (line) => line.leader === node);
+    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node && !sentOnce(waiting)) waiting.askAt = this.#now;
+  }
+
+  answered(from: string, bucket: number, answer: HopAnswer): void {
+    switch (answer.type) {
+      case "acked":
+        this.#acked(bucket, answer);
+        return;
+      case "refused":
+        this.#refused(bucket, answer);
+        return;
+      case "takenOver":
+        this.#takenOver(bucket, answer);
+        return;
+      default:
+        this.#settle(from, bucket, answer);
+    }
+  }
+
+  // --- what lines ask (LineKeeper) ---
+
+  forward(line: Line, series: number, frame: Frame): void {
+    this.#sink.publish(line.leader, line.bucket, line.epoch, line.handle, series, frame.kind, frame);
+  }
+
+  attach(line: Line): void {
+    this.#attach(line);
+  }
+
+  acknowledge(line: Line): void {
+    if (line.ackDue) return;
+    line.ackDue = true;
+    this.#acks.push(line);
+  }
+
+  received(line: Line): void {
+    if (line.state === "attached")
+      this.#sink.hop(line.leader, line.bucket, line.epoch, { type: "received", handle: line.handle, delivered: line.delivered, handled: line.handled });
+    else if (line.state === "idle") this.#attach(line);
+  }
+
+  closed(line: Line): void {
+    this.#forget(line);
+    if (line.welcomed) this.#detach(line.bucket, line.hello.device, line.session, line.attachment);
+  }
+
+  // --- questions to leaders ---
+
+  #attach(line: Line): void {
+    if (line.state === "closed") return;
+    line.state = "asking";
+    line.waitingSince = this.#now;
+    this.#waiting.add(line);
+    this.#ask(line);
+  }
+
+  #ask(waiting: Line | Held): void {
+    this.#asking.delete(waiting.question);
+    const route = this.#routes[waiting.bucket];
+    waiting.askAt = this.#now + this.#limits.askAgainMs;
+    if (route === undefined || route.dark) return;
+    this.#question += 1;
+    waiting.question = this.#question;
+    this.#asking.set(waiting.question, waiting);
+    const question = waiting instanceof Line ? attachment(waiting) : waiting.request;
+    if (!(waiting instanceof Line)) waiting.handedOver = true;
+    this.#sink.hop(route.leader, waiting.bucket, route.epoch, { ...question, request: waiting.question } as HopRequest);
+  }
+
+  /** The leader says not now: asked again after a back-off. */
+  #askLater(waiting: Line | Held): void {
+    waiting.question = 0;
+    waiting.askAt = this.#now + Math.min(this.#limits.backoffCapMs, this.#limits.backoffMs * 2 ** Math.min(waiting.tries, 16));
+    waiting.tries += 1;
+    if (!(waiting instanceof Line)) waiting.handedOver = false;
+  }
+
+  #settle(from: string, bucket: number, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
+    const waiting = this.#asking.get(answer.request);
+    if (waiting === undefined) {
+      // Nobody waits any more. An attachment that was made all the same must not stay up (R33).
+      if (answer.type === "attached") this.#releaseLate(bucket, answer);
+      return;
+    }
+    this.#asking.delete(answer.request);
+    if (waiting instanceof Line) this.#settleLine(waiting, from, answer);
+    else this.#settleHeld(waiting, answer);
+  }
+
+  #settleLine(line: Line, from: string, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
+    if (answer.type === "attached") {
+      if (answer.epoch !== this.#routes[line.bucket]?.epoch) return this.#askLater(line);
+      if (line.welcomed && answer.generation !== line.generation) return this.#break(line, answer.generation, answer.last);
+      this.#waiting.delete(line);
+      const first = !line.welcomed;
+      line.attached(answer, from);
+      if (first) this.#seat(line);
+      if (line.delivered > answer.delivered || line.handled > answer.handled) this.received(line);
+      return;
+    }
+    if (answer.type === "broken") {
+      if (answer.code === "taken_over") return line.end("taken_over", "A newer session of this device has been opened.", 0);
+      return this.#break(line, answer.generation, answer.last);
+    }
+    if (answer.type === "failed" && ASK_AGAIN.has(answer.code)) return this.#askLater(line);
+    const code = answer.type === "failed" ? answer.code : "internal";
+    line.end(code, answer.type === "failed" ? answer.detail : "", ERRORS[code].retryable ? this.#limits.backoffCapMs : 0);
+  }
+
+  #settleHeld(held: Held, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
+    if (answer.type === "failed" && ASK_AGAIN.has(answer.code) && this.#now < held.deadline) return this.#askLater(held);
+    this.#forgetHeld(held);
+    held.done(answer);
+  }
+
+  #break(line: Line, generation: number, last: number): void {
+    if (line.state === "closed") return;
+    line.socket.broken(generation, last);
+    line.closed();
+  }
+
+  /** A first WELCOME: the line is found by its session from now on. A line of the same session here is the old socket: taken over. */
+  #seat(line: Line): void {
+    const lines = (this.#lines[line.bucket] ??= new Map());
+    const old = lines.get(line.session);
+    lines.set(line.session, line);
+    if (old !== undefined && old !== line) old.end("taken_over", "The device's session goes on on a newer socket.", 0);
+  }
+
+  #releaseLate(bucket: number, answer: Extract<HopAnswer, { type: "attached" }>): void {
+    const line = this.#lines[bucket]?.get(answer.session);
+    if (line !== undefined && line.attachment === answer.attachment) return;
+    this.#detach(bucket, "", answer.session, answer.attachment);
+  }
+
+  #detach(bucket: number, device: string, session: number, attachment: number): void {
+    const route = this.#routes[bucket];
+    if (route !== undefined) this.#sink.hop(route.leader, bucket, route.epoch, { type: "detach", device, publisher: DEVICE_PUBLISHER, session, attachment });
+  }
+
+  // --- answers about sessions ---
+
+  #acked(bucket: number, answer: Extract<HopAnswer, { type: "acked" }>): void {
+    const line = this.#lines[bucket]?.get(answer.session);
+    if (line === undefined) return;
+    for (const voided of answer.voids) if (voided.series > line.acked) line.socket.voided(voided.series, voided.code);
+    line.drop(answer.series); // an ACK is valid from any epoch (R29)
+  }
+
+  #refused(bucket: number, answer: Extract<HopAnswer, { type: "refused" }>): void {
+    const line = this.#lines[bucket]?.get(answer.session);
+    if (line === undefined || line.state !== "attached") return;
+    if (answer.epoch < line.epoch) return; // R29: a refusal of an epoch below the attached one
+    if (answer.code === "gap" || ASK_AGAIN.has(answer.code)) {
+      line.socket.credit(0);
+      this.#attach(line);
+    } else line.giveBack(answer.expected, answer.code);
+  }
+
+  #takenOver(bucket: number, answer: Extract<HopAnswer, { type: "takenOver" }>): void {
+    const line = this.#lines[bucket]?.get(answer.session);
+    if (line === undefined || line.attachment !== answer.attachment) return;
+    line.end("taken_over", "A newer socket of this device has taken over.", 0);
+  }
+
+  // --- pauses, time-outs, forgetting ---
+
+  /** Re-attachment is eager only for lines with unacknowledged frames (R29). */
+  #pause(bucket: number, concerned: (line: Line) => boolean): void {
+    for (const line of this.#lines[bucket]?.values() ?? []) {
+      if (line.state !== "attached" || !concerned(line)) continue;
+      if (line.backlog.size === 0) line.state = "idle";
+      else {
+        line.socket.credit(0);
+        this.#attach(line);
+      }
+    }
+  }
+
+  #expired(waiting: Line | Held): boolean {
+    return this.#now >= (waiting instanceof Line ? waiting.waitingSince + this.#limits.pauseMs : waiting.deadline);
+  }
+
+  #giveUp(waiting: Line | Held): void {
+    if (waiting instanceof Line) {
+      waiting.end("bucket_paused", "The device's bucket found no leader in time.", this.#limits.backoffCapMs);
+      return;
+    }
+    this.#forgetHeld(waiting);
+    const dark = this.#routes[waiting.bucket]?.dark === true;
+    waiting.done(failed(waiting.handedOver ? "deadline" : dark ? "bucket_dark" : "bucket_paused"));
+  }
+
+  #forget(line: Line): void {
+    this.#waiting.delete(line);
+    this.#asking.delete(line.question);
+    const lines = this.#lines[line.bucket];
+    if (lines?.get(line.session) === line) lines.delete(line.session);
+  }
+
+  #forgetHeld(held: Held): void {
+    this.#held -= 1;
+    this.#waiting.delete(held);
+    this.#asking.delete(held.question);
+  }
+}
+
+function attachment(line: Line): GatewayRequest {
+  const { device, session, oldest, next, nonce, window, leaves } = line.hello;
+  const publisher = DEVICE_PUBLISHER;
+  if (line.welcomed) return { type: "reattach", device, publisher, session: line.session, attachment: line.attachment };
+  if (session === 0) return { type: "open", device, publisher, nonce, window, leaves, attach: true };
+  return { type: "resume", device, publisher, session, oldest, next, attach: true };
+}
+
+/** A state change has no key, so the cluster does not send it a second time by itself once a leader may have admitted it (R30). */
+function sentOnce(waiting: Line | Held): boolean {
+  return !(waiting instanceof Line) && waiting.handedOver && waiting.request.type === "state";
+}
+
+function failed(code: ErrorCode): GatewayAnswer {
+  return { type: "failed", request: 0, code, detail: "", version: 0 };
+}

@@ -1,0 +1,200 @@
+// One device socket's line to its bucket's leader: the backlog, and the state of its attachment (R29).
+// Invariant: acked ≤ sent ≤ taken, and the backlog holds exactly the numbers acked + 1 … taken, in order.
+
+import { assert } from "../../base/assert.ts";
+import type { ErrorCode } from "../../base/errors.ts";
+import { Ring } from "../../base/ring.ts";
+import type { HopAnswer, PublishKind } from "../hop.ts";
+import type { DeviceLine, DeviceSocket, Hello } from "./types.ts";
+
+/** A frame as the device sent it, kept until its ACK. */
+export interface Frame {
+  readonly kind: PublishKind;
+  readonly code: ErrorCode | undefined;
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What a line asks of its gateway. */
+export interface LineKeeper {
+  readonly windowBytes: number;
+  /** Sends one frame to the leader the line is attached to. */
+  forward(line: Line, series: number, frame: Frame): void;
+  /** The line needs an attachment: it has something to say and none is current. */
+  attach(line: Line): void;
+  /** The socket wants an ACK at the end of the turn. */
+  acknowledge(line: Line): void;
+  received(line: Line): void;
+  closed(line: Line): void;
+}
+
+export class Line implements DeviceLine {
+  readonly socket: DeviceSocket;
+  readonly hello: Hello;
+  readonly bucket: number;
+  /** `asking`: a question is out or due; `idle`: welcomed, but not attached at the present leader, and nothing to say. */
+  state: "asking" | "attached" | "idle" | "closed" = "asking";
+  welcomed = false;
+  session = 0;
+  attachment = 0;
+  handle = 0;
+  /** The leader it is attached at, and its epoch. */
+  leader = "";
+  epoch = 0;
+  generation = 0;
+  window = 0;
+  /** Greatest number taken from the socket, still to be acknowledged or not. */
+  taken = 0;
+  /** Greatest number the socket ever gave; above `taken` only after a REFUSE gave numbers back. */
+  given = 0;
+  acked = 0;
+  sent = 0;
+  delivered = 0;
+  handled = 0;
+  /** Number of the question that is out, 0 for none; when to ask (again) by the node's clock; since when it has waited. */
+  question = 0;
+  askAt = 0;
+  waitingSince = 0;
+  tries = 0;
+  ackDue = false;
+  /** The number last refused to the device as a gap: one REFUSE a gap, not one a frame. */
+  refusedAt = 0;
+  readonly backlog = new Ring<Frame>(4);
+  backlogBytes = 0;
+  readonly #keeper: LineKeeper;
+
+  constructor(keeper: LineKeeper, socket: DeviceSocket, hello: Hello, bucket: number) {
+    this.#keeper = keeper;
+    this.socket = socket;
+    this.hello = hello;
+    this.bucket = bucket;
+  }
+
+  get waiting(): { readonly messages: number; readonly bytes: number } {
+    return { messages: this.backlog.size, bytes: this.backlogBytes };
+  }
+
+  publish(series: number, kind: PublishKind, bytes: Uint8Array, start: number, end: number, code?: ErrorCode): void {
+    if (this.state === "closed") return;
+    if (!this.welcomed) {
+      this.end("protocol", "PUBLISH came before WELCOME.", 0);
+      return;
+    }
+    const expected = this.taken + 1;
+    if (series !== expected) {
+      this.#outOfOrder(series, expected);
+      return;
+    }
+    if (this.backlog.size >= this.window || this.backlogBytes >= this.#keeper.windowBytes) {
+      this.#refuse(expected, "no_credit");
+      return;
+    }
+    this.refusedAt = 0;
+    const frame: Frame = { kind, code, bytes, start, end };
+    this.taken = series;
+    this.given = Math.max(this.given, series);
+    this.backlog.push(frame);
+    this.backlogBytes += end - start;
+    // Frames not yet sent wait behind those that are sent again (R29).
+    if (this.state === "attached" && this.sent === series - 1) {
+      this.sent = series;
+      this.#keeper.forward(this, series, frame);
+    } else if (this.state === "idle") this.#keeper.attach(this);
+  }
+
+  received(delivered: number, handled: number): void {
+    if (this.state === "closed" || (delivered <= this.delivered && handled <= this.handled)) return;
+    this.delivered = Math.max(this.delivered, delivered);
+    this.handled = Math.max(this.handled, handled);
+    this.#keeper.received(this);
+  }
+
+  closed(): void {
+    if (this.state === "closed") return;
+    this.state = "closed";
+    this.#keeper.closed(this);
+    this.backlog.clear();
+    this.backlogBytes = 0;
+  }
+
+  /** The leader answered OPEN, RESUME or a re-attachment: everything ≤ last is applied; the rest goes out again from there, in order, once. */
+  attached(answer: Extract<HopAnswer, { type: "attached" }>, leader: string): void {
+    this.question = 0;
+    this.tries = 0;
+    this.waitingSince = 0;
+    this.state = "attached";
+    this.leader = leader;
+    this.epoch = answer.epoch;
+    this.handle = answer.handle;
+    this.attachment = answer.attachment;
+    if (!this.welcomed) this.#welcome(answer);
+    else {
+      assert(answer.last >= this.acked, "what was acknowledged stays applied (invariant 5)");
+      this.drop(answer.last);
+      this.socket.credit(this.window);
+    }
+    this.sent = this.acked;
+    for (let i = 0; i < this.backlog.size; i += 1) {
+      this.sent += 1;
+      this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);
+    }
+  }
+
+  /** Everything ≤ series is committed: the backlog lets go of it. */
+  drop(series: number): void {
+    if (series <= this.acked) return;
+    assert(series <= this.given, "an ACK covers only what the socket gave");
+    while (this.acked < series) {
+      const frame = this.backlog.shift();
+      if (frame !== undefined) this.backlogBytes -= frame.end - frame.start;
+      this.acked += 1;
+    }
+    this.taken = Math.max(this.taken, series);
+    this.sent = Math.max(this.sent, series);
+    this.#keeper.acknowledge(this);
+  }
+
+  /** Gives the numbers from `expected` on back to the device, which sends them again in its own time. */
+  giveBack(expected: number, code: ErrorCode): void {
+    while (this.taken >= expected && this.backlog.size > 0) {
+      const frame = this.backlog.pop() as Frame;
+      this.backlogBytes -= frame.end - frame.start;
+      this.taken -= 1;
+    }
+    this.sent = Math.min(this.sent, this.taken);
+    this.#refuse(this.taken + 1, code);
+  }
+
+  /** Ends the line and its socket. */
+  end(code: ErrorCode, detail: string, retryAfterMs: number): void {
+    if (this.state === "closed") return;
+    this.socket.close(code, detail, retryAfterMs);
+    this.closed();
+  }
+
+  #welcome(answer: Extract<HopAnswer, { type: "attached" }>): void {
+    this.welcomed = true;
+    this.session = answer.session;
+    this.generation = answer.generation;
+    this.window = answer.window;
+    this.taken = answer.last;
+    this.given = answer.last;
+    this.acked = answer.last;
+    this.delivered = answer.delivered;
+    this.handled = answer.handled;
+    const { session, last, leftAt, window, generation, delivered, handled, end } = answer;
+    this.socket.welcome({ session, last, leftAt, window, generation, delivered, handled, end });
+  }
+
+  #outOfOrder(series: number, expected: number): void {
+    // Had and committed: the ACK is said again; in the backlog: its ACK comes with the original's commit (R27).
+    if (series <= this.acked) this.#keeper.acknowledge(this);
+    if (series > expected && this.refusedAt !== expected) this.#refuse(expected, "gap");
+  }
+
+  #refuse(expected: number, code: ErrorCode): void {
+    this.refusedAt = expected;
+    this.socket.refuse(expected, code);
+  }
+}
