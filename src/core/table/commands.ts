@@ -7,6 +7,8 @@ export interface Node {
   readonly store: string;
   /** Rises with every Register. */
   readonly incarnation: number;
+  /** Id of the batch that registered this incarnation: a process that finds another batch's here is not the node any more, and stops (R4). */
+  readonly registration: string;
   readonly address: NodeAddress;
   readonly zone: string;
   /** Arrival order; followers are the leader's neighbours by slot, wrapping (B2). */
@@ -39,16 +41,34 @@ export interface Bucket {
   readonly state: "idle" | "on" | "splitting" | "dark";
   /** Rises only with ForceUnclean (R9). */
   readonly generation: number;
+  /** Only while dark: the store that held the last whole copy; its whole return ends the dark (R22). */
+  readonly lostStore?: string;
 }
 
 export interface Settings {
   readonly copies: 1 | 3 | 5;
+  /** 1 … copies: a bucket with fewer members takes no write. */
   readonly minCopies: number;
 }
 
+/** Buckets of a table, at most. */
+export const BUCKET_COUNT_MAX = 65_536;
+
+/** The steps of a plan. A plan ends when it steps past the last one, or with its Retire. */
+export const PLAN_STEP = {
+  /** The nodes of the target become learners, and their leader promotes them. */
+  join: 0,
+  /** Handover to the first of the target. */
+  lead: 1,
+  /** The leader retires, after its barrier, whom the target does not name. */
+  leave: 2,
+} as const;
+
 /** A plan for one bucket; whoever comes next knows where the last one stopped (R10). */
 export interface Plan {
+  /** The table's plan series, raised by one for this plan; raised by every departure too, which cancels all plans (R5). */
   readonly series: number;
+  /** One of PLAN_STEP. */
   readonly step: number;
   readonly kind: "migrate" | "recover" | "drain" | "split" | "copies";
   readonly bucket: number;
@@ -64,7 +84,10 @@ export type Command =
       readonly node: string;
       readonly store: string;
       readonly seen: number;
+      /** What recovery proved of the store as a whole (R21). */
       readonly clean: boolean;
+      /** Buckets whose copies are marked incomplete: unclean for these, whatever `clean` says (R22). */
+      readonly incomplete?: readonly number[];
       readonly address: NodeAddress;
       readonly zone: string;
     }
