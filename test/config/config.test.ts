@@ -67,7 +67,7 @@ describe("refused", () => {
   });
 
   test("unknown names that are near none", () => {
-    const problems = problemsOf({ flags: { colour: "red", constructor: "x" } as Record<string, string> });
+    const problems = problemsOf({ flags: { colour: "red", constructor: "x" } });
     expect(problems.map((problem) => problem.split(".")[0])).toEqual(["--colour is not a setting", "--constructor is not a setting"]);
     expect(problems.join()).not.toContain("Did you mean");
   });
