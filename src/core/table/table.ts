@@ -387,7 +387,7 @@ export class Table {
     if (command.nodes.includes(bucket.leader)) return; // R8: never itself
     const members = bucket.members.filter((member) => !command.nodes.includes(member.node));
     if (members.length < this.#leastMembers()) return; // R8: never below minCopies
-    this.#put(bucket, { members });
+    if (members.length < bucket.members.length) this.#put(bucket, { members });
     this.#plans.delete(bucket.id);
   }
 

@@ -95,7 +95,8 @@ describe("R3: Begin", () => {
     expect(begun(["a", "b"]).members()).toEqual(["a", "b"]);
     expect(begun(["a"], { minCopies: 2 }).table.buckets.length).toBe(0);
     expect(begun([]).table.buckets.length).toBe(0);
-    expect(begun(["a"], { bucketCount: 0 }).table.buckets.length).toBe(0);
+    expect(begun(["a"], { bucketCount: 1.5 }).table.buckets.length).toBe(0);
+    expect(begun(["a"], { bucketCount: 0, copies: 5 }).table.settings.copies).toBe(3);
     expect(begun(["a"], { bucketCount: 1e9 }).table.buckets.length).toBe(0);
     expect(begun(["a"], { copies: 2 as 3 }).table.buckets.length).toBe(0);
   });
