@@ -1,7 +1,7 @@
 // The replica's contract: what it is told, what it says, and the state machine behind it (replication.md §2).
 
 import type { Entry } from "../entry.ts";
-import type { Command } from "../table/commands.ts";
+import type { Command, Plan } from "../table/commands.ts";
 
 /** The replicated state machine behind a bucket's log (B13). Changed only by `apply` and `restore`, deterministically. */
 export interface Machine {
@@ -41,7 +41,7 @@ export interface ReplicaEffects {
   floor(bucket: number, index: number): void;
   /** Reads entries from … to of the log that are not in memory; answered by `loaded` with a prefix (at least one), or with none when the range is gone. At most one load is out for each purpose. */
   load(bucket: number, purpose: LoadPurpose, from: number, to: number): void;
-  /** Stores a snapshot of the state machine that was just restored, atomically with its index. */
+  /** Stores the state machine that was just restored, atomically with its index; `Replica.installed(applied)` is called once that is durable. */
   install(bucket: number, applied: number): void;
   send(to: string, message: PeerMessage): void;
   /** Puts a command on the control log; it may be lost or doubled: asked for again until the table shows it. */
@@ -61,6 +61,36 @@ export interface CopyAtStart {
   readonly incomplete: boolean;
   /** The index up to which the state machine is applied (its checkpoint). */
   readonly applied: number;
+  /** Time of the entry at `last`, 0 when there is none: admission never goes below it (R32). */
+  readonly lastTime: number;
+}
+
+/** What a replica needs of the table beside its bucket's record. */
+export interface TableView {
+  /** Below this many members no entry commits (B4, R14). */
+  readonly minCopies: number;
+  /** The plan that runs for this bucket, if one does (R8, R18). */
+  readonly plan: Plan | undefined;
+}
+
+/** Every bound of a replica, with its unit. */
+export interface ReplicaLimits {
+  /** Bytes of applied and durable entries kept in memory for lagging peers and readers; what is not yet applied and durable is kept in any case. */
+  readonly residentBytes: number;
+  /** Most bytes of entries in one Append or History message (one entry goes in any case). */
+  readonly appendBytes: number;
+  /** Most unacknowledged bytes towards one peer, before sending waits for its acks. */
+  readonly inflightBytes: number;
+  /** Bytes of a snapshot's part; at most 512 KiB (R10). */
+  readonly partBytes: number;
+  /** A learner fewer entries behind than this is near (R17). */
+  readonly nearEntries: number;
+  /** Milliseconds without an answer after which a message is sent, and a proposal made, again. */
+  readonly resendMs: number;
+  /** Milliseconds after which an idle peer is sent an empty Append. */
+  readonly heartbeatMs: number;
+  /** Milliseconds without progress after which a learner's attempt is dropped, so that what it pins is bounded (R17). */
+  readonly acclimationMs: number;
 }
 
 export interface EpochStart {
@@ -95,6 +125,8 @@ export type PeerBody =
       readonly type: "snapshot";
       readonly index: number;
       readonly indexEpoch: number;
+      /** Time of the entry at `index` (R32). */
+      readonly time: number;
       readonly floor: number;
       readonly epochs: readonly EpochStart[];
       readonly part: number;
