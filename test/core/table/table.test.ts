@@ -61,6 +61,54 @@ describe("R2: an unknown command stops the node", () => {
   });
 });
 
+describe("R2: a guard that fails is a no-op", () => {
+  const about = (bucket: number, node: string, epoch: number): Command[] => [
+    { type: "depart", node, incarnation: 1, by: "a", byIncarnation: 1, alive: ["a", "b"] },
+    { type: "drain", node, incarnation: 1, on: true },
+    { type: "addLearner", bucket, epoch, node, incarnation: 1, attempt: 99 },
+    { type: "dropLearner", bucket, node, attempt: 99 },
+    { type: "promote", bucket, epoch, node, attempt: 99, incarnation: 1 },
+    { type: "handover", bucket, epoch, to: node, series: 1, step: 1 },
+    { type: "retire", bucket, epoch, nodes: [node], series: 1, step: 2 },
+    { type: "plan", plan: { series: 1, step: 0, kind: "migrate", bucket, target: [node] } },
+    { type: "step", bucket, series: 1, step: 0 },
+    { type: "cancel", bucket, series: 1 },
+    { type: "forceUnclean", bucket, node, incarnation: 1 },
+  ];
+
+  test("whatever names a bucket or a node that is not known changes nothing", () => {
+    const fold = begun(["a", "b"]);
+    const state = (): unknown => [fold.table.buckets, [...fold.table.nodes.values()], fold.table.plans.size, fold.table.planSeries];
+    const before = structuredClone(state());
+    fold.run(...about(7, "nobody", 1).filter(({ type }) => type !== "plan"));
+    fold.run({ type: "plan", plan: { series: 1, step: 0, kind: "migrate", bucket: 7, target: ["a"] } });
+    expect(state()).toEqual(before);
+  });
+
+  test("nothing but its store's return, a departure and force moves a dark bucket", () => {
+    const fold = begun(["a", "b", "c"], { copies: 1 });
+    fold.join("b");
+    fold.run({ type: "addLearner", bucket: 0, epoch: 1, node: "c", incarnation: 1, attempt: 99 });
+    const series = fold.plan(["b", "a"]);
+    fold.run({ type: "step", bucket: 0, series, step: 0 });
+    fold.register("b", { clean: false });
+    fold.register("a", { clean: false });
+    const dark = fold.bucket();
+    expect(dark).toMatchObject({ state: "dark", leader: "a" });
+    const { epoch } = dark;
+    fold.run(
+      { type: "promote", bucket: 0, epoch, node: "c", attempt: 99, incarnation: 1 },
+      { type: "addLearner", bucket: 0, epoch, node: "b", incarnation: 2, attempt: 100 },
+      { type: "handover", bucket: 0, epoch, to: "a", series, step: 1 },
+      { type: "retire", bucket: 0, epoch, nodes: ["b"], series, step: 2 },
+    );
+    expect(fold.bucket()).toBe(dark);
+    fold.run({ type: "cancel", bucket: 0, series });
+    fold.plan(["a"]);
+    expect(fold.table.plans.size).toBe(0);
+  });
+});
+
 describe("R3: Begin", () => {
   test("once", () => {
     const fold = begun(["a", "b", "c"], { bucketCount: 6 });
@@ -479,6 +527,23 @@ describe("R8: Handover and Retire", () => {
     expect(other.bucket()).toMatchObject({ epoch: 1, leader: "a" });
   });
 
+  test("Handover to the leader itself starts no epoch", () => {
+    const fold = begun(["a", "b"]);
+    const series = fold.plan(["a", "b"]);
+    fold.run({ type: "step", bucket: 0, series, step: 0 }, { type: "handover", bucket: 0, epoch: 1, to: "a", series, step: 1 });
+    expect(fold.bucket()).toMatchObject({ epoch: 1, version: 1 });
+    expect(fold.table.plans.get(0)?.step).toBe(1);
+  });
+
+  test("Retire of nobody ends the plan and leaves the bucket as it is", () => {
+    const fold = begun(["a", "b"]);
+    const series = fold.plan(["a", "b"]);
+    fold.run({ type: "step", bucket: 0, series, step: 0 }, { type: "step", bucket: 0, series, step: 1 });
+    fold.run({ type: "retire", bucket: 0, epoch: 1, nodes: [], series, step: 2 });
+    expect(fold.bucket().version).toBe(1);
+    expect(fold.table.plans.size).toBe(0);
+  });
+
   test("Retire: by the epoch of the barrier, never the leader, never below minCopies; it ends the plan", () => {
     const { fold, series } = moving();
     fold.run({ type: "handover", bucket: 0, epoch: 1, to: "d", series, step: 1 });
@@ -523,6 +588,18 @@ describe("R9: ForceUnclean", () => {
     expect(fold.bucket().generation).toBe(1);
   });
 
+  test("onto a node that is live in the table", () => {
+    const fold = begun(["a"]);
+    fold.register("b");
+    fold.register("c");
+    fold.depart("b", "c", ["c"]);
+    fold.register("a", { store: "fresh" });
+    fold.run({ ...force, node: "nobody" }, { ...force, node: "b", incarnation: 1 });
+    expect(fold.bucket().state).toBe("dark");
+    fold.run({ ...force, node: "c", incarnation: 1 });
+    expect(fold.bucket()).toMatchObject({ state: "on", leader: "c", generation: 1 });
+  });
+
   test("from dark only", () => {
     const fold = begun(["a", "b"]);
     fold.run({ ...force, incarnation: 1 });
@@ -534,7 +611,7 @@ describe("R10: plans", () => {
   test("a plan names the next series, and one runs for a bucket at a time", () => {
     const fold = begun(["a", "b", "c"], { bucketCount: 2 });
     const plan = { series: 1, step: 0, kind: "migrate", bucket: 0, target: ["b", "a", "c"] } as const;
-    fold.run({ type: "plan", plan: { ...plan, series: 2 } }, { type: "plan", plan: { ...plan, target: [] } });
+    fold.run({ type: "plan", plan: { ...plan, series: 2 } }, { type: "plan", plan: { ...plan, target: [] } }, { type: "plan", plan: { ...plan, step: 1 } });
     expect(fold.table.plans.size).toBe(0);
     fold.run({ type: "plan", plan }, { type: "plan", plan: { ...plan, series: 2 } });
     expect(fold.table.plans.get(0)).toEqual(plan);
