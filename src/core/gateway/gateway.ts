@@ -51,6 +51,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   readonly #waiting = new Set<Line | Held>();
   #acks: Line[] = [];
   #now = 0;
+  #sweepAt = 0;
   #question = 0;
   #held = 0;
 
@@ -113,6 +114,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
       if (this.#expired(waiting)) this.#giveUp(waiting);
       else if (now >= waiting.askAt && !sentOnce(waiting)) this.#ask(waiting);
     }
+    if (now < this.#sweepAt) return;
+    this.#sweepAt = now + this.#limits.askAgainMs;
+    for (const lines of this.#lines) for (const line of lines?.values() ?? []) this.#sweep(line);
   }
 
   /** The table names a leader for the bucket: a new epoch pauses its lines, which rehop their backlog (C2, R29). */
@@ -197,7 +201,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     this.#asking.set(waiting.question, waiting);
     const question = waiting instanceof Line ? attachment(waiting) : waiting.request;
     if (!(waiting instanceof Line)) waiting.handedOver = true;
-    this.#sink.hop(route.leader, waiting.bucket, route.epoch, { ...question, request: waiting.question } as HopRequest);
+    this.#sink.hop(route.leader, waiting.bucket, route.epoch, { ...question, request: waiting.question });
   }
 
   /** The leader says not now: asked again after a back-off. */
@@ -298,6 +302,17 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   // --- pauses, time-outs, forgetting ---
 
+  /** A hop that was lost without a word: a backlog that did not move for a while attaches anew, after 1, 2, 4 … sweeps (R29). */
+  #sweep(line: Line): void {
+    if (line.state !== "attached" || line.backlog.size === 0 || line.acked !== line.ackedAtSweep) {
+      line.ackedAtSweep = line.acked;
+      line.stalledSweeps = 0;
+      return;
+    }
+    line.stalledSweeps += 1;
+    if (isPowerOfTwo(line.stalledSweeps)) this.#attach(line);
+  }
+
   /** Re-attachment is eager only for lines with unacknowledged frames (R29). */
   #pause(bucket: number, concerned: (line: Line) => boolean): void {
     for (const line of this.#lines[bucket]?.values() ?? []) {
@@ -349,6 +364,10 @@ function attachment(line: Line): GatewayRequest {
 /** A state change has no key, so the cluster does not send it a second time by itself once a leader may have admitted it (R30). */
 function sentOnce(waiting: Line | Held): boolean {
   return !(waiting instanceof Line) && waiting.handedOver && waiting.request.type === "state";
+}
+
+function isPowerOfTwo(count: number): boolean {
+  return (count & (count - 1)) === 0;
 }
 
 function failed(code: ErrorCode): GatewayAnswer {

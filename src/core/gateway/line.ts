@@ -58,6 +58,9 @@ export class Line implements DeviceLine {
   waitingSince = 0;
   tries = 0;
   ackDue = false;
+  /** `acked` as the last sweep saw it, and the sweeps since in which nothing moved. */
+  ackedAtSweep = 0;
+  stalledSweeps = 0;
   /** The number last refused to the device as a gap: one REFUSE a gap, not one a frame. */
   refusedAt = 0;
   readonly backlog = new Ring<Frame>(4);

@@ -1,0 +1,163 @@
+// The node's place in the cluster: follows the control log, registers this incarnation (R4), keeps its lease, and appends what the core proposes (R1).
+
+import { randomInt } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { BellhopError } from "../base/errors.ts";
+import type { ControlLog } from "../control/port.ts";
+import type { Command, NodeAddress } from "../core/table/commands.ts";
+import { Table, type TableChange } from "../core/table/table.ts";
+
+/** Commands waiting to be appended; past it new ones are dropped: the core proposes again what the table does not show. */
+const PROPOSALS_MAX = 4096;
+/** Commands of one batch. */
+const BATCH_MAX = 256;
+const RETRY_MS = 200;
+/** A lease is renewed every third of it. */
+const LEASE_MS = 3000;
+/** Starting waits this long for the control log to show what this node appended. */
+const REGISTER_TIMEOUT_MS = 30_000;
+/** Sequence numbers start at random, so that two processes with one id do not make the same batch (R4). */
+const FIRST_SEQ_MAX = 2 ** 47;
+
+export interface Registration {
+  readonly node: string;
+  readonly store: string;
+  readonly clean: boolean;
+  /** Buckets whose copy here is marked incomplete (R22). */
+  readonly incomplete: readonly number[];
+  readonly address: NodeAddress;
+  readonly zone: string;
+}
+
+export interface MembershipEvents {
+  changed(change: TableChange): void;
+  /** The node must stop: it is not the node any more, or the control log holds what it does not understand. */
+  failed(error: Error): void;
+}
+
+export class Membership {
+  readonly table: Table;
+  incarnation = 0;
+  readonly #control: ControlLog;
+  readonly #events: MembershipEvents;
+  readonly #watch: { close(): void };
+  #node = "";
+  #registrationId = "";
+  #seq = randomInt(FIRST_SEQ_MAX);
+  #queue: Command[] = [];
+  #appending: Promise<void> | undefined;
+  #lease: NodeJS.Timeout | undefined;
+  #closed = false;
+  #waiters: { readonly until: () => boolean; readonly resolve: () => void }[] = [];
+
+  private constructor(control: ControlLog, table: Table, events: MembershipEvents) {
+    this.#control = control;
+    this.table = table;
+    this.#events = events;
+    this.#watch = control.watch(table.position, {
+      entries: (entries) => {
+        try {
+          for (const entry of entries) this.#fold(this.table.apply(entry.position, entry.id, entry.commands));
+        } catch (error) {
+          events.failed(error as Error);
+        }
+      },
+      compacted: () => events.failed(new BellhopError("internal", "The control log was trimmed while this node watched it; start the node again.")),
+    });
+  }
+
+  /** Follows the control log from its snapshot on. */
+  static async follow(control: ControlLog, events: MembershipEvents): Promise<Membership> {
+    const snapshot = await control.snapshot();
+    return new Membership(control, Table.restore(snapshot.position, snapshot.state), events);
+  }
+
+  /** Registers a new incarnation of this node; resolves when the table shows it. */
+  async register(registration: Registration): Promise<void> {
+    this.#node = registration.node;
+    // What the log holds is known only after an append of our own came back: an empty batch under a one-off incarnation would be noise, so the guard of Register decides (R4).
+    for (let tries = 0; tries < 3; tries += 1) {
+      const seen = this.table.nodes.get(registration.node)?.incarnation ?? 0;
+      this.#registrationId = `${registration.node}.${seen + 1}.${(this.#seq += 1)}`;
+      await this.#control.append(this.#registrationId, [{ type: "register", seen, ...registration }]);
+      await this.#until(() => (this.table.nodes.get(registration.node)?.incarnation ?? 0) > seen);
+      if (this.table.nodes.get(registration.node)?.registration !== this.#registrationId) continue;
+      this.incarnation = seen + 1;
+      this.#keepLease();
+      return;
+    }
+    throw new BellhopError("internal", `Another process registers as node ${registration.node}; give this one another --node, or stop the other.`);
+  }
+
+  /** Makes the table of a new cluster; a no-op where there is one (R3). */
+  async begin(bucketCount: number, copies: 1 | 3 | 5, minCopies: number): Promise<void> {
+    if (this.table.buckets.length > 0) return;
+    this.propose({ type: "begin", bucketCount, copies, minCopies });
+    await this.#until(() => this.table.buckets.length > 0);
+  }
+
+  propose(command: Command): void {
+    if (this.#closed || this.#queue.length >= PROPOSALS_MAX) return;
+    this.#queue.push(command);
+    this.#appending ??= this.#appendAll();
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#lease);
+    this.#watch.close();
+    await this.#appending;
+  }
+
+  #fold(change: TableChange): void {
+    const self = this.table.nodes.get(this.#node);
+    if (this.incarnation > 0 && self?.registration !== this.#registrationId)
+      this.#events.failed(new BellhopError("internal", `Another process registered as node ${this.#node}; this one stops (R4).`));
+    this.#events.changed(change);
+    for (const waiter of this.#waiters) if (waiter.until()) waiter.resolve();
+    this.#waiters = this.#waiters.filter((waiter) => !waiter.until());
+  }
+
+  async #until(until: () => boolean): Promise<void> {
+    if (until()) return;
+    const abort = new AbortController();
+    const seen = new Promise<true>((resolve) => this.#waiters.push({ until, resolve: () => resolve(true) }));
+    const late = sleep(REGISTER_TIMEOUT_MS, false as const, { signal: abort.signal }).catch(() => false as const);
+    const inTime = await Promise.race([seen, late]);
+    abort.abort();
+    if (!inTime) throw new BellhopError("internal", "The control log did not show this node's registration in time.");
+  }
+
+  /** One batch in flight at a time, so that seqs rise; the same id is tried until the log has it (R1). */
+  async #appendAll(): Promise<void> {
+    while (this.#queue.length > 0 && !this.#closed) {
+      const batch = this.#queue.splice(0, BATCH_MAX);
+      const id = `${this.#node}.${this.incarnation}.${(this.#seq += 1)}`;
+      while (!this.#closed && !(await this.#append(id, batch))) await sleep(RETRY_MS);
+    }
+    this.#appending = undefined;
+  }
+
+  async #append(id: string, batch: readonly Command[]): Promise<boolean> {
+    try {
+      await this.#control.append(id, batch);
+      return true;
+    } catch (error) {
+      if (error instanceof BellhopError && error.retryable && error.code !== "internal") return false;
+      this.#closed = true;
+      this.#events.failed(error as Error);
+      return true;
+    }
+  }
+
+  #keepLease(): void {
+    const renew = (): void => void this.#control.lease(this.#node, this.incarnation, LEASE_MS).catch(() => undefined);
+    renew();
+    this.#lease = setInterval(renew, LEASE_MS / 3);
+    this.#lease.unref();
+  }
+}
