@@ -1,0 +1,77 @@
+// Answers: errors as RFC 9457 problem details, with the code and `retryable` of base/errors.ts, and ready-made JSON.
+
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { BrokenInvariant } from "../base/assert.ts";
+import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
+import type { Log } from "../observe/log.ts";
+
+export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
+
+/** Seconds after which it is worth to try again, for the codes answered with 429 and 503. */
+const RETRY_AFTER_SECONDS = 1;
+const RETRY_AFTER_FULL_SECONDS = 5;
+
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail?: string;
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+}
+
+export function problemOf(code: ErrorCode, detail: string): Problem {
+  const { what, status, retryable } = ERRORS[code];
+  return { type: `urn:bellhop:error:${code}`, title: what, status, ...(detail === "" ? {} : { detail }), code, retryable };
+}
+
+export function retryAfterOf(code: ErrorCode): number | undefined {
+  const { status } = ERRORS[code];
+  if (status !== 429 && status !== 503) return undefined;
+  return code === "storage_full" ? RETRY_AFTER_FULL_SECONDS : RETRY_AFTER_SECONDS;
+}
+
+export function sendProblem(reply: FastifyReply, code: ErrorCode, detail = ""): FastifyReply {
+  const retryAfter = retryAfterOf(code);
+  if (retryAfter !== undefined) void reply.header("retry-after", retryAfter);
+  return reply.code(ERRORS[code].status).type(PROBLEM_TYPE).send(JSON.stringify(problemOf(code, detail)));
+}
+
+/** Answers 200 with JSON text that is made already; the route's schema describes it. */
+export function sendJson(reply: FastifyReply, text: string): FastifyReply {
+  return reply.type("application/json; charset=utf-8").send(text);
+}
+
+/** Everything that a route throws, and everything that the framework refuses before a route. */
+export function errorHandler(log: Log) {
+  return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void => {
+    const known = asBellhopError(error);
+    if (known !== undefined) {
+      void sendProblem(reply, known.code, known.detail);
+      return;
+    }
+    log.error({ err: error, method: request.method, url: request.url }, "request failed");
+    void sendProblem(reply, "internal");
+    // A broken invariant stops the node: it leaves through the process's own handler, not through this request.
+    if (error instanceof BrokenInvariant) {
+      setImmediate(() => {
+        throw error;
+      });
+    }
+  };
+}
+
+function asBellhopError(error: FastifyError | Error): BellhopError | undefined {
+  if (error instanceof BellhopError) return error;
+  if (!("code" in error)) return undefined;
+  switch (error.code) {
+    case "FST_ERR_VALIDATION":
+      return new BellhopError("bad_request", error.message);
+    case "FST_ERR_CTP_BODY_TOO_LARGE":
+      return new BellhopError("too_large");
+    case "FST_ERR_HANDLER_TIMEOUT":
+      return new BellhopError("deadline");
+    default:
+      return (error.statusCode ?? 500) < 500 ? new BellhopError("bad_request", error.message) : undefined;
+  }
+}

@@ -1,0 +1,17 @@
+// What every route works with.
+
+import type { NodeApi } from "../node/api.ts";
+import type { Settings } from "../config.ts";
+import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { FollowerSlots } from "./arrival.ts";
+
+export interface HttpContext {
+  readonly node: NodeApi;
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Aborted when the server stops: waiting requests answer, followed streams end. */
+  readonly stopping: AbortSignal;
+  readonly followers: FollowerSlots;
+}

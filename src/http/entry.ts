@@ -1,0 +1,83 @@
+// An entry of a stream as JSON, and the body of a message from an HTTP request. JSON payloads pass as they were written, byte for byte.
+
+import { isUtf8 } from "node:buffer";
+import type { StreamEntry } from "../node/api.ts";
+import { decodeBody, encodeBody } from "../wire/body.ts";
+
+const TEXT = "text/plain; charset=utf-8";
+const BYTES = "application/octet-stream";
+const JSON_TYPE = "application/json";
+
+/** The header that carries the content type inside a message. */
+const CONTENT_TYPE = "content-type";
+
+/** Packs a message for the log. Text and JSON that are good UTF-8 travel as strings. `expires`: milliseconds since 1970, 0 for never. */
+export function messageBody(payload: Buffer, headers: Readonly<Record<string, string>>, expires: number): Uint8Array {
+  const asText = isTextual(headers[CONTENT_TYPE] ?? BYTES) && isUtf8(payload);
+  return encodeBody(asText ? payload.toString("utf8") : payload, headers, expires);
+}
+
+/** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, payload}`. */
+export function entryJson(entry: StreamEntry): string {
+  const { headers, contentType, encoding, payload } = entry.type === "presence" || entry.type === "state" ? jsonEntry(entry.body) : messageEntry(entry.body);
+  const head = {
+    offset: String(entry.offset),
+    time: new Date(entry.time).toISOString(),
+    type: entry.type,
+    publisher: entry.publisher,
+    ...(entry.series === 0 ? {} : { session: String(entry.session), series: String(entry.series) }),
+    headers,
+    contentType,
+    encoding,
+  };
+  return `${JSON.stringify(head).slice(0, -1)},"payload":${payload}}`;
+}
+
+interface Content {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly contentType: string;
+  readonly encoding: "json" | "text" | "base64";
+  /** JSON text. */
+  readonly payload: string;
+}
+
+function jsonEntry(body: Uint8Array): Content {
+  return { headers: {}, contentType: JSON_TYPE, encoding: "json", payload: textOf(body) };
+}
+
+function messageEntry(body: Uint8Array): Content {
+  const message = decodeBody(body);
+  const { [CONTENT_TYPE]: givenType, ...headers } = message.headers ?? {};
+  const contentType = givenType ?? (message.text ? TEXT : BYTES);
+  if (!message.text && !(isTextual(contentType) && isUtf8(message.payload))) {
+    return { headers, contentType, encoding: "base64", payload: JSON.stringify(bufferOf(message.payload).toString("base64")) };
+  }
+  const text = textOf(message.payload);
+  if (isJson(contentType) && isJsonText(text)) return { headers, contentType, encoding: "json", payload: text };
+  return { headers, contentType, encoding: "text", payload: JSON.stringify(text) };
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function textOf(bytes: Uint8Array): string {
+  return bufferOf(bytes).toString("utf8");
+}
+
+function isJson(contentType: string): boolean {
+  return /^application\/(?:[\w.-]+\+)?json\b/i.test(contentType);
+}
+
+function isTextual(contentType: string): boolean {
+  return isJson(contentType) || /^text\//i.test(contentType);
+}
+
+function isJsonText(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

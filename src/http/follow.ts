@@ -1,0 +1,76 @@
+// Follows a stream as server-sent events: reads a page, writes it, waits until its reader has taken it, and then for what comes next.
+
+import type { ServerResponse } from "node:http";
+import { BellhopError } from "../base/errors.ts";
+import type { EntryType, StreamPage } from "../node/api.ts";
+import { Arrival } from "./arrival.ts";
+import type { HttpContext } from "./context.ts";
+import { entryJson } from "./entry.ts";
+import { problemOf } from "./answers.ts";
+
+/** A comment at least this often keeps proxies from closing the connection and shows a dead one. */
+const COMMENT_MS = 15_000;
+/** What a client that lost its connection waits before it comes back. */
+const RETRY_MS = 2000;
+/** A reader that takes nothing for so long is let go; it comes back with Last-Event-ID. */
+const SLOW_READER_MS = 30_000;
+const PAGE_ENTRIES = 256;
+
+/** Resolves when the client has gone, reads too slowly, or the server stops. At most one page and the socket's own buffer wait unsent. */
+export async function follow(context: HttpContext, response: ServerResponse, device: string, after: number, types: readonly EntryType[] | undefined): Promise<void> {
+  const gone = new AbortController();
+  response.on("close", () => gone.abort());
+  response.on("error", () => gone.abort());
+  const arrival = new Arrival(context.node, device, types);
+  response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
+  let position = after;
+  let text = `retry: ${RETRY_MS}\n\n`;
+  try {
+    while (!gone.signal.aborted && !context.stopping.aborted) {
+      if (!response.write(text) && !(await drained(response, gone.signal))) break;
+      const page = await context.node.read(device, { after: position, limit: PAGE_ENTRIES, maxBytes: context.settings.followerBytes, ...(types === undefined ? {} : { types }) });
+      text = events(page);
+      const stood = page.next === position && text === "";
+      position = page.next;
+      if (stood) {
+        await arrival.past(Math.max(position, page.end), COMMENT_MS, gone.signal, context.stopping);
+        text = `: ${COMMENT_MS / 1000} s\nid: ${position}\n\n`;
+      }
+    }
+  } catch (error) {
+    const known = error instanceof BellhopError;
+    if (!known) context.log.error({ err: error, device }, "follower failed");
+    const problem = known ? problemOf(error.code, error.detail) : problemOf("internal", "");
+    response.write(`event: error\ndata: ${JSON.stringify(problem)}\n\n`);
+  } finally {
+    arrival.close();
+    response.end();
+  }
+}
+
+function events(page: StreamPage): string {
+  let text = "";
+  if (page.gap !== undefined) text += `id: ${page.gap.to}\nevent: gap\ndata: ${JSON.stringify({ from: String(page.gap.from), to: String(page.gap.to) })}\n\n`;
+  for (const entry of page.entries) text += `id: ${entry.offset}\ndata: ${entryJson(entry).replace(/\r\n|\r|\n/g, "\ndata: ")}\n\n`;
+  return text;
+}
+
+/** True once the socket's buffer is empty again; false when the reader has gone or is too slow, which destroys the connection. */
+function drained(response: ServerResponse, gone: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (ok: boolean): void => {
+      clearTimeout(timer);
+      response.off("drain", onDrain);
+      gone.removeEventListener("abort", onGone);
+      resolve(ok);
+    };
+    const onDrain = (): void => settle(true);
+    const onGone = (): void => settle(false);
+    const timer = setTimeout(() => {
+      response.destroy();
+      settle(false);
+    }, SLOW_READER_MS);
+    response.on("drain", onDrain);
+    gone.addEventListener("abort", onGone);
+  });
+}

@@ -1,0 +1,121 @@
+// GET, PUT, PATCH /v1/devices/{device}/state: the documents `reported` and `desired`, each with a version, guarded by ETag and If-Match.
+
+import { Type } from "@fastify/type-provider-typebox";
+import type { FastifyReply } from "fastify";
+import { BellhopError } from "../../base/errors.ts";
+import type { NodeApi, StateDocument } from "../../node/api.ts";
+import { sendJson, sendProblem } from "../answers.ts";
+import { Arrival } from "../arrival.ts";
+import { ask } from "../ask.ts";
+import type { HttpContext } from "../context.ts";
+import { DeviceParams, Document, Position, PROBLEMS } from "../schemas.ts";
+import type { Server } from "../server.ts";
+
+type Which = "reported" | "desired";
+
+const WhichQuery = Type.Object({
+  document: Type.Optional(Type.Union([Type.Literal("reported"), Type.Literal("desired")], { description: "Which document is changed. Default `desired`." })),
+});
+const Conditions = Type.Object({ "if-match": Type.Optional(Type.String({ description: "An ETag that was read; the change is made only if the document is still the same." })) });
+const Changed = Type.Object({ device: Type.String(), document: Type.String(), version: Type.Integer(), offset: Position });
+const EMPTY: StateDocument = { document: Buffer.from("{}"), version: 0, offset: 0 };
+
+export function stateRoutes(server: Server, context: HttpContext): void {
+  const { node, settings } = context;
+
+  server.get(
+    "/v1/devices/:device/state",
+    {
+      schema: {
+        summary: "Read a device's state",
+        tags: ["state"],
+        params: DeviceParams,
+        querystring: Type.Object({ at: Type.Optional(Type.String({ pattern: "^\\d{1,15}$", description: "Wait until this offset is applied." })) }),
+        response: { 200: Type.Object({ device: Type.String(), reported: Document, desired: Document }), ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const { device } = request.params;
+      if (request.query.at !== undefined) await applied(context, device, Number(request.query.at), request.signal);
+      const { reported, desired } = documents(node, device);
+      const tag = `"reported-${reported.version}.desired-${desired.version}"`;
+      void reply.header("etag", tag);
+      if (request.headers["if-none-match"] === tag) return (reply as FastifyReply).code(304).send();
+      return sendJson(reply, `{"device":${JSON.stringify(device)},"reported":${documentJson(reported)},"desired":${documentJson(desired)}}`);
+    },
+  );
+
+  for (const how of ["put", "patch"] as const) {
+    server[how](
+      "/v1/devices/:device/state",
+      {
+        bodyLimit: settings.maxDocumentBytes,
+        schema: {
+          summary: how === "put" ? "Replace a state document" : "Change a state document by a merge patch (RFC 7396)",
+          tags: ["state"],
+          consumes: how === "put" ? ["application/json"] : ["application/merge-patch+json", "application/json"],
+          params: DeviceParams,
+          querystring: WhichQuery,
+          headers: Conditions,
+          response: { 200: Changed, ...PROBLEMS },
+        },
+      },
+      async (request, reply) => {
+        const { device } = request.params;
+        const which = request.query.document ?? "desired";
+        const ifVersion = wantedVersion(request.headers["if-match"], which);
+        if (ifVersion === "none") return sendProblem(reply, "version_conflict", `If-Match names no version of ${which}.`);
+        const document = objectOf(request.body);
+        const answer = await ask(node, { type: "state", device, which, how, document, ifVersion }, settings.publishSeconds * 1000);
+        if (answer.type !== "changed") throw new BellhopError("internal");
+        return reply.header("etag", `"${which}-${answer.version}"`).send({ device, document: which, version: answer.version, offset: String(answer.offset) });
+      },
+    );
+  }
+}
+
+function documents(node: NodeApi, device: string): { readonly reported: StateDocument; readonly desired: StateDocument } {
+  const state = node.state(device);
+  if (state !== undefined) return state;
+  if (node.device(device) === undefined) throw new BellhopError("unknown_device");
+  return { reported: EMPTY, desired: EMPTY };
+}
+
+function documentJson(document: StateDocument): string {
+  const text = Buffer.from(document.document.buffer, document.document.byteOffset, document.document.length).toString("utf8");
+  return `{"version":${document.version},"offset":"${document.offset}","document":${text}}`;
+}
+
+/** The version that If-Match wants of this document; undefined without a condition; `none` where it names no version of it. */
+function wantedVersion(header: string | undefined, which: Which): number | undefined | "none" {
+  if (header === undefined || header === "*") return undefined;
+  const version = new RegExp(`^"(?:reported-\\d+\\.)?${which}-(\\d{1,15})(?:\\.desired-\\d+)?"$`).exec(header)?.[1];
+  return version === undefined ? "none" : Number(version);
+}
+
+/** The body, if it is a JSON object; its depth and size are checked where it is applied. */
+function objectOf(body: unknown): Uint8Array {
+  if (!Buffer.isBuffer(body)) throw new BellhopError("bad_document");
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString("utf8"));
+  } catch (error) {
+    throw new BellhopError("bad_document", (error as Error).message);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new BellhopError("bad_document");
+  return body;
+}
+
+async function applied(context: HttpContext, device: string, offset: number, signal: AbortSignal): Promise<void> {
+  const reached = (): boolean => (context.node.device(device)?.end ?? 0) >= offset;
+  if (reached()) return;
+  context.followers.take();
+  const arrival = new Arrival(context.node, device, undefined);
+  try {
+    if (!reached()) await arrival.past(offset - 1, context.settings.maxLongPollSeconds * 1000, signal, context.stopping);
+  } finally {
+    arrival.close();
+    context.followers.release();
+  }
+  if (!reached()) throw new BellhopError("deadline", `Offset ${offset} has not come.`);
+}

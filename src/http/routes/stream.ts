@@ -1,0 +1,94 @@
+// GET /v1/devices/{device}/stream: a page of entries, a long poll for the next ones, or with `Accept: text/event-stream` all that come.
+
+import { Type } from "@fastify/type-provider-typebox";
+import { BellhopError } from "../../base/errors.ts";
+import type { EntryType, StreamPage } from "../../node/api.ts";
+import { sendJson } from "../answers.ts";
+import { Arrival } from "../arrival.ts";
+import type { HttpContext } from "../context.ts";
+import { entryJson } from "../entry.ts";
+import { follow } from "../follow.ts";
+import { DeviceParams, Page, PROBLEMS } from "../schemas.ts";
+import type { Server } from "../server.ts";
+
+const DEFAULT_LIMIT = 100;
+const TYPES = "(?:uplink|downlink|presence|state)";
+
+const StreamQuery = Type.Object({
+  after: Type.Optional(Type.String({ pattern: "^(?:\\d{1,15}|end)$", description: "Entries behind this offset; `end` for those still to come. Default 0." })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, description: `Most entries in the page. Default ${DEFAULT_LIMIT}; the setting pageEntries bounds it.` })),
+  wait: Type.Optional(Type.String({ pattern: "^\\d{1,4}s?$", description: "Where there is nothing yet, wait so many seconds for it: `20s`. The setting maxLongPollSeconds bounds it." })),
+  type: Type.Optional(Type.String({ pattern: `^${TYPES}(?:,${TYPES})*$`, description: "Only these types, separated by commas." })),
+});
+
+export function streamRoutes(server: Server, context: HttpContext): void {
+  const { node, settings, stopping, followers } = context;
+
+  server.get(
+    "/v1/devices/:device/stream",
+    {
+      handlerTimeout: (settings.maxLongPollSeconds + settings.httpRequestSeconds) * 1000,
+      schema: {
+        summary: "Read or follow a device's stream",
+        description: "Entries in order. With `Accept: text/event-stream` it follows: `id` is a position for Last-Event-ID, a `gap` event tells what is missing, a comment comes every 15 s.",
+        tags: ["streams"],
+        produces: ["application/json", "text/event-stream"],
+        params: DeviceParams,
+        querystring: StreamQuery,
+        response: { 200: Page, ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const { device } = request.params;
+      const { query } = request;
+      const types = query.type?.split(",") as EntryType[] | undefined;
+      if ((request.headers.accept ?? "").includes("text/event-stream")) {
+        const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
+        followers.take();
+        reply.hijack();
+        void follow(context, reply.raw, device, after, types).finally(() => followers.release());
+        return reply;
+      }
+
+      const after = positionOf(context, device, query.after);
+      const limit = Math.min(query.limit ?? DEFAULT_LIMIT, settings.pageEntries);
+      const options = { after, limit, maxBytes: settings.pageBytes, ...(types === undefined ? {} : { types }) };
+      const waitSeconds = Math.min(Number((query.wait ?? "0").replace("s", "")), settings.maxLongPollSeconds);
+      let page = await node.read(device, options);
+      if (page.entries.length === 0 && page.gap === undefined && waitSeconds > 0) {
+        followers.take();
+        const arrival = new Arrival(node, device, types);
+        try {
+          page = await node.read(device, options); // what came between the first read and the watch
+          if (page.entries.length === 0) {
+            await arrival.past(page.end, waitSeconds * 1000, request.signal, stopping);
+            page = await node.read(device, options);
+          }
+        } finally {
+          arrival.close();
+          followers.release();
+        }
+      }
+      return sendJson(reply, pageJson(page));
+    },
+  );
+}
+
+function positionOf(context: HttpContext, device: string, after: string | undefined): number {
+  return after === "end" ? (context.node.device(device)?.end ?? 0) : Number(after ?? 0);
+}
+
+function lastEventId(header: string | string[] | undefined): string | undefined {
+  if (header === undefined || header === "") return undefined;
+  if (typeof header !== "string" || !/^\d{1,15}$/.test(header)) throw new BellhopError("bad_request", "Last-Event-ID must be the id of an event of this stream.");
+  return header;
+}
+
+function pageJson(page: StreamPage): string {
+  const rest = {
+    next: String(page.next),
+    earliest: String(page.earliest),
+    ...(page.gap === undefined ? {} : { gap: { from: String(page.gap.from), to: String(page.gap.to) } }),
+  };
+  return `{"entries":[${page.entries.map(entryJson).join(",")}],${JSON.stringify(rest).slice(1)}`;
+}

@@ -1,0 +1,97 @@
+// Parameters, queries and answers as schemas: what is checked, and what /openapi.json tells.
+
+import { Type } from "@fastify/type-provider-typebox";
+
+/** Offsets and positions are strings: they may pass 2⁵³ in other languages' JSON. 15 digits stay exact here. */
+const POSITION = "^\\d{1,15}$";
+
+export const Position = Type.String({ pattern: POSITION, description: "An offset, in digits.", examples: ["42"] });
+
+/** No control characters: an id stands in logs, keys and URLs. */
+export const DeviceParams = Type.Object({
+  device: Type.String({ minLength: 1, maxLength: 256, pattern: "^[^\\u0000-\\u001f\\u007f]+$", description: "The device's id, percent-encoded." }),
+});
+
+export const Problem = Type.Object(
+  {
+    type: Type.String(),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.Optional(Type.String()),
+    code: Type.String({ description: "One of the codes of docs/errors.md." }),
+    retryable: Type.Boolean({ description: "Whether the same request may be sent again." }),
+  },
+  { description: "An error (RFC 9457); 429 and 503 carry Retry-After.", contentMediaType: "application/problem+json" },
+);
+
+/** Added to every route's own answers. */
+export const PROBLEMS = { "4xx": Problem, "5xx": Problem };
+
+export const Stored = Type.Object({ device: Type.String(), offset: Position, duplicate: Type.Boolean() });
+
+export const EntryTypeName = Type.Union([Type.Literal("uplink"), Type.Literal("downlink"), Type.Literal("presence"), Type.Literal("state")]);
+
+export const Entry = Type.Object({
+  offset: Position,
+  time: Type.String({ format: "date-time", description: "When the leader admitted it." }),
+  type: EntryTypeName,
+  publisher: Type.String({ description: 'Empty for the device itself and for publishes with a key.' }),
+  session: Type.Optional(Type.String()),
+  series: Type.Optional(Type.String({ description: "The publisher's own number, where it has a series." })),
+  headers: Type.Record(Type.String(), Type.String()),
+  contentType: Type.String(),
+  encoding: Type.Union([Type.Literal("json"), Type.Literal("text"), Type.Literal("base64")], { description: "What `payload` is: a JSON value, a text, or bytes in base64." }),
+  payload: Type.Unknown(),
+});
+
+export const Gap = Type.Object({ from: Position, to: Position }, { description: "These offsets were asked for and are no longer kept." });
+
+export const Page = Type.Object({
+  entries: Type.Array(Entry),
+  next: Type.String({ description: "Pass it as `after` to read on." }),
+  earliest: Type.String({ description: "The first offset that is kept." }),
+  gap: Type.Optional(Gap),
+});
+
+export const Document = Type.Object({ version: Type.Integer({ description: "0: never written." }), offset: Position, document: Type.Record(Type.String(), Type.Unknown()) });
+
+export const Device = Type.Object({
+  device: Type.String(),
+  connected: Type.Boolean(),
+  end: Position,
+  earliest: Position,
+  delivered: Position,
+  handled: Position,
+  session: Type.String(),
+  lastSeries: Type.String(),
+  lastTime: Type.Union([Type.String({ format: "date-time" }), Type.Null()]),
+});
+
+export const Explanation = Type.Object({
+  ...Device.properties,
+  bucket: Type.Integer(),
+  leader: Type.String(),
+  epoch: Type.Integer(),
+  members: Type.Array(Type.String()),
+  window: Type.Integer(),
+  followers: Type.Integer({ description: "Followed streams of this device on this node." }),
+  commit: Position,
+  applied: Position,
+  waits: Type.Union([Type.Object({ messages: Type.Integer(), bytes: Type.Integer(), why: Type.String() }), Type.Null()], { description: "What waits for this device at this node, and why." }),
+  offset: Type.Optional(Type.Object({ offset: Position, is: Type.String(), entry: Type.Optional(Entry) })),
+  key: Type.Optional(Type.Object({ key: Type.String(), is: Type.String(), offset: Position, position: Position })),
+});
+
+export const Status = Type.Object({
+  node: Type.String(),
+  incarnation: Type.Integer(),
+  version: Type.String(),
+  uptimeSeconds: Type.Number(),
+  ready: Type.Boolean(),
+  why: Type.Array(Type.String()),
+  buckets: Type.Object({ total: Type.Integer(), led: Type.Integer(), open: Type.Integer() }),
+  devices: Type.Object({ connected: Type.Integer() }),
+  followers: Type.Integer(),
+  waiting: Type.Record(Type.String(), Type.Number()),
+  numbers: Type.Record(Type.String(), Type.Number()),
+});

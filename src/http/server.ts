@@ -1,0 +1,132 @@
+// The HTTP front-end: limits and time-outs, the schema compiler, the routes, the description at /openapi.json and its page at /docs.
+
+import swagger from "@fastify/swagger";
+import swaggerUi from "@fastify/swagger-ui";
+import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type RawServerDefault } from "fastify";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { BellhopError } from "../base/errors.ts";
+import { hostAndPort, type Settings } from "../config.ts";
+import type { NodeApi } from "../node/api.ts";
+import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import { FollowerSlots } from "./arrival.ts";
+import type { HttpContext } from "./context.ts";
+import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
+import { deviceRoutes } from "./routes/devices.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { messageRoutes } from "./routes/messages.ts";
+import { stateRoutes } from "./routes/state.ts";
+import { streamRoutes } from "./routes/stream.ts";
+
+export type Server = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+
+export interface HttpServer {
+  /** HOST:PORT where it listens; the real port where 0 was asked for. */
+  readonly address: string;
+  /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds`, then connections are cut. */
+  close(): Promise<void>;
+}
+
+export interface HttpServerParts {
+  readonly node: NodeApi;
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** Greatest size of a request's head. */
+const MAX_HEAD_BYTES = 16 * 1024;
+/** Requests on one connection, after which it closes, so that connections spread over nodes again. */
+const REQUESTS_PER_CONNECTION = 1_000_000;
+/** A percent-encoded device id. */
+const MAX_PARAMETER_LENGTH = 256 * 3;
+
+/** Listens; rejects where the address is taken. */
+export async function startHttpServer(parts: HttpServerParts): Promise<HttpServer> {
+  const { settings } = parts;
+  const stop = new AbortController();
+  const server = await build({ ...parts, stopping: stop.signal, followers: new FollowerSlots(settings.maxFollowers) });
+  server.server.maxConnections = settings.httpMaxConnections;
+  const { host, port } = hostAndPort(settings.http);
+  await server.listen({ host, port });
+  const bound = server.server.address();
+  const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
+  return {
+    address: `${settings.http.slice(0, settings.http.lastIndexOf(":"))}:${boundPort}`,
+    async close() {
+      stop.abort();
+      const cut = setTimeout(() => server.server.closeAllConnections(), settings.drainSeconds * 1000);
+      await server.close();
+      clearTimeout(cut);
+    },
+  };
+}
+
+async function build(context: HttpContext): Promise<Server> {
+  const { settings, log } = context;
+  const onError = errorHandler(log);
+  const server = fastify({
+    logger: false,
+    bodyLimit: settings.httpBodyBytes,
+    requestTimeout: settings.httpRequestSeconds * 1000,
+    connectionTimeout: 0, // the others bound a request; this one would cut quiet followers
+    handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
+    keepAliveTimeout: settings.httpKeepAliveSeconds * 1000,
+    maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
+    forceCloseConnections: "idle",
+    routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
+    http: { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 },
+    frameworkErrors: (error, request, reply) => onError(error, request, reply),
+    clientErrorHandler: refuseSocket,
+  })
+    .withTypeProvider<TypeBoxTypeProvider>()
+    .setValidatorCompiler(TypeBoxValidatorCompiler);
+
+  // Every body arrives as its bytes: payloads are of any type, and documents are parsed where they are checked.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  server.setErrorHandler(onError);
+  server.setNotFoundHandler((_request, reply) => void sendProblem(reply, "not_found", "GET /openapi.json tells what there is."));
+  server.addHook("onRequest", async (request) => refuseForeignPages(request));
+
+  await server.register(swagger, {
+    openapi: {
+      openapi: "3.1.0",
+      info: { title: "Bellhop", version: context.node.status().version, description: "One stream per device, on disk before it is answered, once, in order.", license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+    },
+  });
+  await server.register(swaggerUi, { routePrefix: "/docs" });
+  await server.register(async (routes) => {
+    messageRoutes(routes, context);
+    streamRoutes(routes, context);
+    stateRoutes(routes, context);
+    deviceRoutes(routes, context);
+    healthRoutes(routes, context);
+  });
+  server.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
+  await server.ready();
+  return server;
+}
+
+/** A web page that some browser on this machine shows must not reach the broker: no other origin, and no name that was made to point here. */
+function refuseForeignPages(request: FastifyRequest): void {
+  const host = request.headers.host ?? "";
+  const name = hostAndPort(host.includes(":") ? host : `${host}:80`).host;
+  if (!/^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/.test(name)) throw new BellhopError("forbidden", `The Host header names ${JSON.stringify(name)}; without credentials only loopback names are answered.`);
+  const { origin } = request.headers;
+  if (origin !== undefined && origin !== `http://${host}`) throw new BellhopError("forbidden", `Requests from pages of ${JSON.stringify(origin)} are not answered.`);
+}
+
+/** What is not HTTP, too large a head or too slow: answered below the framework. */
+function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const code = error.code === "HPE_HEADER_OVERFLOW" ? "too_large" : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "idle" : "bad_request";
+  const problem = problemOf(code, "");
+  const body = JSON.stringify(problem);
+  socket.end(`HTTP/1.1 ${problem.status} ${code}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
+}
