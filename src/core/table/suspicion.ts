@@ -1,0 +1,115 @@
+// Whom a node holds to be gone (R6). Time-outs may be as small as one likes: safety never rests on them.
+
+import type { Table } from "./table.ts";
+
+export interface SuspicionSettings {
+  /** Silence after which a peer is suspected, in ms. */
+  readonly suspicionMs: number;
+  /** Silence after which one node's own suspicion is enough, in ms: so a cut between two nodes that everyone else hears ends too. */
+  readonly loneSuspicionMs: number;
+  /** A departure counts against its node for this long, in ms; each doubles the silence that it takes. */
+  readonly dampingMs: number;
+}
+
+/** Departures that double the silence, at most. */
+const DAMPING_MAX = 5;
+
+interface Peer {
+  incarnation: number;
+  /** When this incarnation was first seen. */
+  since: number;
+  heardAt: number;
+  /** Whom it suspected when last heard. */
+  suspects: readonly string[];
+  departed: boolean;
+  departures: number;
+  departedAt: number;
+}
+
+export class Suspicion {
+  readonly #self: string;
+  readonly #settings: SuspicionSettings;
+  readonly #peers = new Map<string, Peer>();
+  /** Silence before this moment says nothing: the own loop stalled, or the own lease was not renewed. */
+  #awakeSince = 0;
+
+  constructor(self: string, settings: SuspicionSettings) {
+    this.#self = self;
+    this.#settings = settings;
+  }
+
+  /** A new incarnation begins unsuspected; a departure is remembered against its node. */
+  table(table: Table, now: number): void {
+    for (const node of table.nodes.values()) {
+      if (node.id === this.#self) continue;
+      let peer = this.#peers.get(node.id);
+      if (peer === undefined) {
+        peer = { incarnation: 0, since: now, heardAt: now, suspects: [], departed: false, departures: 0, departedAt: 0 };
+        this.#peers.set(node.id, peer);
+      }
+      if (node.incarnation !== peer.incarnation) {
+        peer.incarnation = node.incarnation;
+        peer.since = now;
+        peer.heardAt = now;
+        peer.suspects = [];
+      }
+      const departed = node.state === "departed";
+      if (departed && !peer.departed) {
+        peer.departures = Math.min(DAMPING_MAX, this.#departures(peer, now) + 1);
+        peer.departedAt = now;
+      }
+      peer.departed = departed;
+    }
+  }
+
+  heard(from: string, suspects: readonly string[], now: number): void {
+    const peer = this.#peers.get(from);
+    if (peer === undefined) return;
+    peer.heardAt = now;
+    peer.suspects = suspects;
+  }
+
+  /** R6: over a time in which its own loop stalled or its own lease was not renewed, a node suspects nobody. */
+  restart(now: number): void {
+    this.#awakeSince = now;
+  }
+
+  /** Has this node been awake, and that incarnation known, for long enough that a lease gone says something? */
+  mayBeGone(node: string, now: number): boolean {
+    const peer = this.#peers.get(node);
+    return peer !== undefined && now - Math.max(this.#awakeSince, peer.since) >= this.#settings.suspicionMs;
+  }
+
+  /** The live peers that this node itself suspects; told to its peers with every beat. */
+  suspects(now: number): string[] {
+    return [...this.#peers.keys()].filter((node) => this.#suspects(node, now));
+  }
+
+  /** The suspects whom enough nodes suspect: several, or both of two, or this one alone for long. */
+  accused(now: number): string[] {
+    return this.suspects(now).filter((node) => {
+      if (this.#silence(node, now) >= this.#patience(node, now, this.#settings.loneSuspicionMs)) return true;
+      const others = [...this.#peers].filter(([other, peer]) => other !== node && !peer.departed && !this.#suspects(other, now));
+      const accusers = 1 + others.filter(([, peer]) => peer.suspects.includes(node)).length;
+      return accusers >= Math.min(2, 1 + others.length); // R6: several peers' suspicion
+    });
+  }
+
+  #suspects(node: string, now: number): boolean {
+    const peer = this.#peers.get(node)!;
+    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, this.#settings.suspicionMs);
+  }
+
+  #silence(node: string, now: number): number {
+    return now - Math.max(this.#peers.get(node)!.heardAt, this.#awakeSince);
+  }
+
+  /** R6: a suspect that is suspected again and again is damped. */
+  #patience(node: string, now: number, ms: number): number {
+    return ms * 2 ** this.#departures(this.#peers.get(node)!, now);
+  }
+
+  #departures(peer: Peer, now: number): number {
+    return now - peer.departedAt < this.#settings.dampingMs ? peer.departures : 0;
+  }
+}

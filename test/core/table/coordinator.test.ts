@@ -1,0 +1,359 @@
+// What the coordinators of a cluster propose, and where that leads (R5, R6, R15, R18–R20, C1, C7).
+
+import { describe, expect, test } from "vitest";
+
+import { Coordinator } from "../../../src/core/table/coordinator.ts";
+import type { Command } from "../../../src/core/table/commands.ts";
+import { Cluster, SETTINGS } from "./cluster.ts";
+import { begun } from "./fold.ts";
+
+const THREE = ["a", "b", "c"];
+
+describe("R6: departures", () => {
+  test("a quiet cluster proposes nothing", () => {
+    const cluster = new Cluster(begun(THREE, { bucketCount: 3 }), THREE);
+    cluster.pass(120_000);
+    expect(cluster.proposed).toEqual([]);
+  });
+
+  test("a lease that is gone makes a Depart, naming those just read alive", () => {
+    const cluster = new Cluster(begun(THREE, { bucketCount: 3 }), THREE);
+    cluster.pass(2_000);
+    cluster.stop("a");
+    cluster.pass(100);
+    expect(cluster.fold.table.nodes.get("a")!.state).toBe("departed");
+    expect(cluster.proposals("depart")[0]).toMatchObject({ node: "a", incarnation: 1, byIncarnation: 1, alive: ["b", "c"] });
+    expect(cluster.fold.bucket(0)).toMatchObject({ leader: "b", epoch: 2 });
+  });
+
+  test("a node that has just begun, or has just heard of a node, gives the leases time", () => {
+    const fold = begun(THREE);
+    const cluster = new Cluster(fold, ["b", "c"]);
+    cluster.pass(400);
+    expect(cluster.proposed).toEqual([]);
+    cluster.pass(600);
+    expect(fold.table.nodes.get("a")!.state).toBe("departed");
+    fold.register("d");
+    cluster.pass(400);
+    expect(fold.table.nodes.get("d")!.state).toBe("live");
+    cluster.pass(400);
+    expect(fold.table.nodes.get("d")!.state).toBe("departed");
+  });
+
+  test("several peers' suspicion makes a Depart although the lease is held", () => {
+    const cluster = new Cluster(begun(THREE), THREE);
+    cluster.pass(1_000);
+    cluster.cuts.add("a>b").add("a>c");
+    cluster.pass(400);
+    expect(cluster.fold.table.nodes.get("a")!.state).toBe("live");
+    cluster.pass(400);
+    expect(cluster.fold.table.nodes.get("a")!.state).toBe("departed");
+    expect(cluster.proposals("depart").every(({ node, alive }) => node === "a" && !alive.includes("a"))).toBe(true);
+  });
+
+  test("one node's suspicion of three is not enough, until it has lasted long", () => {
+    const cluster = new Cluster(begun(THREE), THREE);
+    cluster.pass(1_000);
+    cluster.cuts.add("a>b");
+    cluster.pass(4_500);
+    expect(cluster.proposals("depart")).toEqual([]);
+    cluster.pass(1_000);
+    expect(cluster.fold.table.nodes.get("a")!.state).toBe("departed");
+  });
+
+  test("of two nodes, one's suspicion is enough, and the first word wins", () => {
+    const cluster = new Cluster(begun(["a", "b"]), ["a", "b"]);
+    cluster.pass(1_000);
+    cluster.cuts.add("a>b").add("b>a");
+    cluster.pass(1_000);
+    const states = ["a", "b"].map((node) => cluster.fold.table.nodes.get(node)!.state);
+    expect(states).toEqual(["live", "departed"]);
+    expect(cluster.governments()).toEqual([["a"]]);
+  });
+
+  test("a node suspects nobody over a time in which its own loop stalled", () => {
+    const coordinator = alone("b", ["a"]);
+    coordinator.now += 10_000;
+    coordinator.it.leases(coordinator.leases, coordinator.now - 100);
+    coordinator.it.stalled(9_000, coordinator.now);
+    expect(coordinator.it.suspects(coordinator.now)).toEqual([]);
+    coordinator.now += 499;
+    coordinator.it.leases(coordinator.leases, coordinator.now);
+    expect(coordinator.it.suspects(coordinator.now)).toEqual([]);
+    coordinator.now += 1;
+    expect(coordinator.it.suspects(coordinator.now)).toEqual(["a"]);
+  });
+
+  test("a node suspects nobody over a time in which its own lease was not renewed", () => {
+    const coordinator = alone("b", ["a"]);
+    coordinator.now += 400;
+    coordinator.it.leases([{ node: "a", incarnation: 1 }], coordinator.now);
+    coordinator.now += 200;
+    expect(coordinator.it.suspects(coordinator.now)).toEqual([]);
+    coordinator.it.leases(coordinator.leases, coordinator.now);
+    expect(coordinator.it.suspects(coordinator.now)).toEqual([]);
+    coordinator.now += 500;
+    coordinator.it.leases(coordinator.leases, coordinator.now);
+    expect(coordinator.it.suspects(coordinator.now)).toEqual(["a"]);
+  });
+
+  test("leases that were read a while ago depart nobody", () => {
+    const coordinator = alone("b", ["a"]);
+    coordinator.now += 1_001;
+    coordinator.it.tick(coordinator.now);
+    expect(coordinator.proposed).toEqual([]);
+  });
+
+  test("a suspect that departs again and again is damped: each time it takes twice the silence, until it has kept still", () => {
+    const { fold, ...coordinator } = alone("b", ["a"]);
+    let now = coordinator.now;
+    const silenceUntilSuspected = (): number => {
+      coordinator.it.heard("a", [], now);
+      const from = now;
+      while (!coordinator.it.suspects(now).includes("a")) coordinator.it.leases(coordinator.leases, (now += 50));
+      return now - from;
+    };
+    const departAndReturn = (): void => {
+      fold.depart("a", "b", ["b"]);
+      coordinator.it.table(fold.table, now);
+      fold.register("a");
+      coordinator.it.table(fold.table, now);
+    };
+    expect(silenceUntilSuspected()).toBe(500);
+    departAndReturn();
+    expect(silenceUntilSuspected()).toBe(1_000);
+    departAndReturn();
+    expect(silenceUntilSuspected()).toBe(2_000);
+    for (const end = now + SETTINGS.dampingMs; now < end; now += 500) coordinator.it.leases(coordinator.leases, now);
+    expect(silenceUntilSuspected()).toBe(500);
+  });
+
+  test("a Depart that found no witness is proposed again when a member is alive", () => {
+    const fold = begun(["a", "b", "c", "d"], { bucketCount: 4, minCopies: 2 });
+    const cluster = new Cluster(fold, ["d"]);
+    cluster.pass(2_000);
+    expect(fold.table.nodes.get("a")!.state).toBe("departed");
+    const orphan = fold.table.buckets.find(({ members }) => !members.some(({ node }) => node === "d"))!;
+    expect(orphan.leader).toBe("b");
+    expect(fold.members(orphan.id)).toEqual(["b", "c", "a"]);
+    fold.register("c");
+    cluster.start("c");
+    cluster.pass(2_000);
+    expect(fold.bucket(orphan.id).leader).not.toBe("b");
+    expect(fold.members(orphan.id).toSorted()).toEqual(["c", "d"]);
+  });
+
+  test("a departed node, or an older incarnation of one, proposes nothing", () => {
+    const fold = begun(THREE);
+    const cluster = new Cluster(fold, ["a", "b"]);
+    fold.depart("a", "b", ["b", "c"]);
+    fold.register("b");
+    cluster.pass(5_000);
+    expect(cluster.proposed).toEqual([]);
+  });
+});
+
+describe("R19: recovery", () => {
+  test("lost copies come back on the neighbours, one bucket at a time, and buckets that lost none stay as they are", () => {
+    const nodes = ["a", "b", "c", "d", "e"];
+    const fold = begun(nodes, { bucketCount: 10 });
+    const cluster = new Cluster(fold, nodes);
+    cluster.pass(2_000);
+    const versions = fold.table.buckets.map(({ version }) => version);
+    const had = fold.table.buckets.filter(({ members }) => members.some(({ node }) => node === "e")).map(({ id }) => id);
+    cluster.stop("e");
+    cluster.pass(500);
+    for (const government of cluster.governments()) {
+      expect(government.length).toBe(3);
+      expect(government).not.toContain("e");
+    }
+    expect(fold.table.plans.size).toBe(0);
+    expect(cluster.proposals("plan").every(({ plan }) => plan.kind === "recover" && had.includes(plan.bucket))).toBe(true);
+    for (const { id, version } of fold.table.buckets) {
+      if (!had.includes(id)) expect(version).toBe(versions[id]);
+    }
+  });
+
+  test("a departed member that had to stay makes room for the new one", () => {
+    const fold = begun(["a", "b", "c"], { minCopies: 3 });
+    fold.register("d");
+    const cluster = new Cluster(fold, ["a", "b", "d"]);
+    cluster.pass(2_000);
+    expect(cluster.governments()).toEqual([["a", "b", "d"]]);
+  });
+
+  test("from one node to three: the copies come as the nodes come", () => {
+    const fold = begun(["a"], { bucketCount: 4 });
+    const cluster = new Cluster(fold, ["a"]);
+    cluster.pass(2_000);
+    expect(cluster.proposed).toEqual([]);
+    for (const node of ["b", "c"]) {
+      fold.register(node);
+      cluster.start(node);
+      cluster.pass(2_000);
+    }
+    for (const government of cluster.governments()) expect(government.toSorted()).toEqual(THREE);
+  });
+
+  test("power loss of all, and only some return: they depart the rest and serve (R20)", () => {
+    const fold = begun(THREE, { bucketCount: 3, minCopies: 2 });
+    for (const node of ["b", "c"]) fold.register(node);
+    const cluster = new Cluster(fold, ["b", "c"]);
+    cluster.pass(2_000);
+    for (const [id, government] of cluster.governments().entries()) {
+      expect(government.toSorted()).toEqual(["b", "c"]);
+      expect(fold.table.leaderOf(id)).toBeDefined();
+    }
+  });
+
+  test("a learner of a plan that a departure cancelled is dropped, or taken into the next plan", () => {
+    const fold = begun(["a", "b", "c", "d"], { copies: 1 });
+    fold.run({ type: "addLearner", bucket: 0, epoch: 1, node: "c", incarnation: 1, attempt: 1 });
+    const cluster = new Cluster(fold, ["a", "b", "d"]);
+    cluster.pass(200);
+    expect(fold.bucket().learners).toEqual([]);
+    expect(cluster.proposals("dropLearner")).toEqual([{ type: "dropLearner", bucket: 0, node: "c", attempt: 1 }]);
+  });
+});
+
+describe("R18: planned moves", () => {
+  test("drain: every copy and lead leaves the node, by hand-over and not by departure", () => {
+    const nodes = ["a", "b", "c", "d"];
+    const fold = begun(nodes, { bucketCount: 8 });
+    const cluster = new Cluster(fold, nodes);
+    cluster.pass(2_000);
+    fold.run({ type: "drain", node: "a", incarnation: 1, on: true });
+    cluster.pass(2_000);
+    for (const government of cluster.governments()) {
+      expect(government.length).toBe(3);
+      expect(government).not.toContain("a");
+    }
+    expect(cluster.proposals("depart")).toEqual([]);
+    expect(cluster.proposals("handover").length).toBeGreaterThan(0);
+    const kinds = cluster.proposals("plan").map(({ plan }) => plan.kind);
+    expect(kinds.slice(0, 6)).toEqual(new Array(6).fill("drain"));
+    expect(kinds.slice(6).every((kind) => kind === "migrate")).toBe(true);
+  });
+
+  test("copies: three to one and one to five, settable while running (B4)", () => {
+    const nodes = ["a", "b", "c", "d", "e"];
+    const fold = begun(nodes, { bucketCount: 5 });
+    const cluster = new Cluster(fold, nodes);
+    cluster.pass(2_000);
+    const leaders = cluster.governments().map(([leader]) => leader);
+    fold.run({ type: "settings", settings: { copies: 1, minCopies: 1 } });
+    cluster.pass(2_000);
+    expect(cluster.governments()).toEqual(leaders.map((leader) => [leader]));
+    fold.run({ type: "settings", settings: { copies: 5, minCopies: 3 } });
+    cluster.pass(2_000);
+    for (const government of cluster.governments()) expect(government.toSorted()).toEqual(nodes);
+  });
+
+  test("a plan whose target is on its way out is cancelled and made anew (C4)", () => {
+    const nodes = ["a", "b", "c", "d", "e"];
+    const fold = begun(nodes, { copies: 1 });
+    const cluster = new Cluster(fold, nodes);
+    const series = fold.plan(["e"]);
+    fold.run({ type: "drain", node: "e", incarnation: 1, on: true });
+    cluster.pass(1_000);
+    expect(cluster.proposals("cancel")).toEqual([{ type: "cancel", bucket: 0, series }]);
+    expect(fold.table.plans.size).toBe(0);
+    expect(cluster.governments()).toEqual([["a"]]);
+  });
+
+  test("a plan whose new leader lost its copy is cancelled", () => {
+    const fold = begun(THREE);
+    const cluster = new Cluster(fold, THREE);
+    const series = fold.plan(["b", "a", "c"]);
+    fold.run({ type: "step", bucket: 0, series, step: 0 });
+    fold.register("b", { clean: false });
+    cluster.start("b");
+    cluster.pass(2_000);
+    expect(cluster.proposals("cancel")).toEqual([{ type: "cancel", bucket: 0, series }]);
+    expect(cluster.governments()[0]!.toSorted()).toEqual(THREE);
+  });
+
+  test("whoever comes next takes a plan up where the last one stopped (R10, C10)", () => {
+    const fold = begun(["a", "b", "c", "d"], { copies: 1 });
+    const series = fold.plan(["d"]);
+    fold.join("d");
+    const cluster = new Cluster(fold, ["a", "b", "c", "d"]);
+    cluster.pass(100);
+    expect(cluster.proposed.slice(0, 2).map(({ by, command }) => [by, command])).toEqual([
+      ["a", { type: "step", bucket: 0, series, step: 0 }],
+      ["a", { type: "handover", bucket: 0, epoch: 1, to: "d", series, step: 1 }],
+    ]);
+    expect(cluster.governments()).toEqual([["d"]]);
+  });
+
+  test("rebalance after an arrival: copies and leads even out, slowly, and then rest (C1, C7)", () => {
+    const fold = begun(THREE, { bucketCount: 12 });
+    const cluster = new Cluster(fold, THREE);
+    cluster.pass(2_000);
+    fold.register("d");
+    cluster.start("d");
+    cluster.pass(3_000);
+    expect(cluster.proposals("plan").length).toBeLessThanOrEqual(4);
+    cluster.pass(60_000);
+    const copies = ["a", "b", "c", "d"].map((node) => cluster.governments().filter((government) => government.includes(node)).length);
+    const leads = ["a", "b", "c", "d"].map((node) => cluster.governments().filter(([leader]) => leader === node).length);
+    expect(copies).toEqual([9, 9, 9, 9]);
+    expect(Math.max(...leads) - Math.min(...leads)).toBeLessThanOrEqual(1);
+    const made = cluster.proposed.length;
+    cluster.pass(60_000);
+    expect(cluster.proposed.length).toBe(made);
+  });
+
+  test("rebalance keeps the copies in as many zones", () => {
+    const fold = begun([]);
+    for (const [node, zone] of [["a", "x"], ["b", "y"], ["c", "z"]] as const) fold.register(node, { zone });
+    fold.run({ type: "begin", bucketCount: 6, copies: 3, minCopies: 1 });
+    fold.register("d", { zone: "x" });
+    const cluster = new Cluster(fold, ["a", "b", "c", "d"]);
+    cluster.pass(60_000);
+    const zoneOf = (node: string): string => fold.table.nodes.get(node)!.zone;
+    for (const government of cluster.governments()) expect(new Set(government.map(zoneOf)).size).toBe(3);
+    expect(cluster.governments().filter((government) => government.includes("d")).length).toBe(3);
+  });
+});
+
+describe("proposals", () => {
+  test("one that has no effect is made again ever more slowly, and a new one at once", () => {
+    const { it, proposed, leases, ...rest } = alone("a", ["b"], { copies: 3 });
+    let now = rest.now;
+    const without = leases.filter(({ node }) => node === "a");
+    for (const end = now + 20_000; now < end; now += 100) {
+      it.leases(without, now);
+      it.tick(now);
+    }
+    expect(proposed.length).toBeGreaterThan(4);
+    expect(proposed.length).toBeLessThan(9);
+    expect(new Set(proposed.map((command) => JSON.stringify(command))).size).toBe(1);
+  });
+
+  test("the same events make the same proposals", () => {
+    const run = (): string => {
+      const nodes = ["a", "b", "c", "d", "e"];
+      const cluster = new Cluster(begun(nodes, { bucketCount: 7 }), nodes);
+      cluster.pass(1_000);
+      cluster.stop("c");
+      cluster.pass(1_000);
+      cluster.fold.run({ type: "drain", node: "a", incarnation: 1, on: true });
+      cluster.pass(5_000);
+      return JSON.stringify(cluster.proposed);
+    };
+    expect(run()).toBe(run());
+  });
+});
+
+/** One coordinator, awake, beside peers that have never been heard and whose state only the test changes. */
+function alone(self: string, peers: readonly string[], options: Parameters<typeof begun>[1] = {}) {
+  const fold = begun([self, ...peers].toSorted(), options);
+  const proposed: Command[] = [];
+  const it = new Coordinator(self, 1, SETTINGS, { propose: (command) => void proposed.push(command) });
+  const leases = [...fold.table.nodes.keys()].map((node) => ({ node, incarnation: 1 }));
+  const now = 1_000_000;
+  it.leases(leases, now);
+  it.table(fold.table, now);
+  return { fold, proposed, it, leases, now };
+}
