@@ -62,9 +62,11 @@ export class Reader {
 
   /** An integer from 0 to 2^64 - 1. */
   u64(): bigint {
-    if (this.bytes[this.at] === 0xcf && this.end - this.at >= 9) {
-      this.at += 1;
+    const head = this.bytes[this.at];
+    if (head === 0xcf || head === 0xd3) {
+      this.#byte();
       const high = this.#fixed(4);
+      if (head === 0xd3) this.#positive(high, 0x7fff_ffff);
       return (BigInt(high) << 32n) | BigInt(this.#fixed(4));
     }
     return BigInt(this.#integer());
@@ -125,9 +127,9 @@ export class Reader {
     return true;
   }
 
-  /** A copy of the last span. */
+  /** A copy of the last span. (A Node Buffer's own `slice` would not copy.) */
   spanCopy(): Uint8Array {
-    return this.bytes.slice(this.spanStart, this.spanEnd);
+    return new Uint8Array(this.bytes.subarray(this.spanStart, this.spanEnd));
   }
 
   /** Steps over `count` values that this version does not know. Depth and number are bounded for the whole frame. */

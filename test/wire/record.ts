@@ -6,6 +6,8 @@ import type { Writer } from "../../src/wire/msgpack.ts";
 
 export type Call = { readonly name: string; readonly args: readonly unknown[]; write(to: Writer): void };
 
+const copy = (bytes: Uint8Array, start: number, end: number): Uint8Array => new Uint8Array(bytes.subarray(start, end));
+
 /** A FromDevice and a FromBroker in one: keeps each call. */
 export class Recorder implements device.FromDevice, device.FromBroker {
   readonly calls: Call[] = [];
@@ -18,8 +20,8 @@ export class Recorder implements device.FromDevice, device.FromBroker {
     this.#keep("hello", [hello], (to) => device.writeHello(to, hello));
   }
   publish(series: number, kind: 0 | 1 | 2, bytes: Uint8Array, start: number, end: number, payloadStart: number, payloadEnd: number): void {
-    const body = bytes.slice(start, end);
-    const payload = bytes.slice(payloadStart, payloadEnd);
+    const body = copy(bytes, start, end);
+    const payload = copy(bytes, payloadStart, payloadEnd);
     decodeBody(body);
     this.#keep("publish", [series, kind, body, payload], (to) => device.writePublish(to, series, kind, body));
   }
@@ -45,7 +47,7 @@ export class Recorder implements device.FromDevice, device.FromBroker {
     this.#keep("refuse", [expected, code, retryable], (to) => device.writeRefuse(to, expected, code, retryable));
   }
   deliver(offset: number, time: number, bytes: Uint8Array, start: number, end: number): void {
-    const body = bytes.slice(start, end);
+    const body = copy(bytes, start, end);
     decodeBody(body);
     this.#keep("deliver", [offset, time, body], (to) => device.writeDeliver(to, offset, body, time));
   }
