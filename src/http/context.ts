@@ -14,4 +14,6 @@ export interface HttpContext {
   /** Aborted when the server stops: waiting requests answer, followed streams end. */
   readonly stopping: AbortSignal;
   readonly followers: FollowerSlots;
+  /** Longest time of a handler, in milliseconds, on every route but publish, whose deadline the gateway keeps (a timer and a signal less for each message). */
+  readonly handlerTimeout: number;
 }

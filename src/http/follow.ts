@@ -1,6 +1,7 @@
 // Follows a stream as server-sent events: reads a page, writes it, waits until its reader has taken it, and then for what comes next.
 
 import type { ServerResponse } from "node:http";
+import { BrokenInvariant } from "../base/assert.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { EntryType, StreamPage } from "../node/api.ts";
 import { Arrival } from "./arrival.ts";
@@ -38,6 +39,7 @@ export async function follow(context: HttpContext, response: ServerResponse, dev
       }
     }
   } catch (error) {
+    if (error instanceof BrokenInvariant) throw error; // stops the node
     const known = error instanceof BellhopError;
     if (!known) context.log.error({ err: error, device }, "follower failed");
     const problem = known ? problemOf(error.code, error.detail) : problemOf("internal", "");

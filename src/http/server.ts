@@ -47,7 +47,12 @@ const MAX_PARAMETER_LENGTH = 256 * 3;
 export async function startHttpServer(parts: HttpServerParts): Promise<HttpServer> {
   const { settings } = parts;
   const stop = new AbortController();
-  const server = await build({ ...parts, stopping: stop.signal, followers: new FollowerSlots(settings.maxFollowers) });
+  const server = await build({
+    ...parts,
+    stopping: stop.signal,
+    followers: new FollowerSlots(settings.maxFollowers),
+    handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
+  });
   server.server.maxConnections = settings.httpMaxConnections;
   const { host, port } = hostAndPort(settings.http);
   await server.listen({ host, port });
@@ -72,10 +77,10 @@ async function build(context: HttpContext): Promise<Server> {
     bodyLimit: settings.httpBodyBytes,
     requestTimeout: settings.httpRequestSeconds * 1000,
     connectionTimeout: 0, // the others bound a request; this one would cut quiet followers
-    handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
     keepAliveTimeout: settings.httpKeepAliveSeconds * 1000,
     maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
     forceCloseConnections: "idle",
+    exposeHeadRoutes: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     http: { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 },
     frameworkErrors: (error, request, reply) => onError(error, request, reply),

@@ -13,11 +13,12 @@ import type { Server } from "../server.ts";
 const DEFAULT_LIMIT = 100;
 
 export function deviceRoutes(server: Server, context: HttpContext): void {
-  const { node, settings } = context;
+  const { node, settings, handlerTimeout } = context;
 
   server.get(
     "/v1/devices",
     {
+      handlerTimeout,
       schema: {
         summary: "List the known devices by page",
         tags: ["devices"],
@@ -39,7 +40,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
 
   server.get(
     "/v1/devices/:device",
-    { schema: { summary: "A device: presence, positions, session", tags: ["devices"], params: DeviceParams, response: { 200: Device, ...PROBLEMS } } },
+    { handlerTimeout, schema: { summary: "A device: presence, positions, session", tags: ["devices"], params: DeviceParams, response: { 200: Device, ...PROBLEMS } } },
     async (request, reply) => {
       const view = node.device(request.params.device);
       if (view === undefined) throw new BellhopError("unknown_device");
@@ -50,6 +51,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
   server.get(
     "/v1/devices/:device/explain",
     {
+      handlerTimeout,
       schema: {
         summary: "Where a device's stream is, who leads it, and what waits for it and why",
         tags: ["devices"],

@@ -21,11 +21,12 @@ const Changed = Type.Object({ device: Type.String(), document: Type.String(), ve
 const EMPTY: StateDocument = { document: Buffer.from("{}"), version: 0, offset: 0 };
 
 export function stateRoutes(server: Server, context: HttpContext): void {
-  const { node, settings } = context;
+  const { node, settings, handlerTimeout } = context;
 
   server.get(
     "/v1/devices/:device/state",
     {
+      handlerTimeout,
       schema: {
         summary: "Read a device's state",
         tags: ["state"],
@@ -49,6 +50,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
     server[how](
       "/v1/devices/:device/state",
       {
+        handlerTimeout,
         bodyLimit: settings.maxDocumentBytes,
         schema: {
           summary: how === "put" ? "Replace a state document" : "Change a state document by a merge patch (RFC 7396)",

@@ -22,12 +22,12 @@ const StreamQuery = Type.Object({
 });
 
 export function streamRoutes(server: Server, context: HttpContext): void {
-  const { node, settings, stopping, followers } = context;
+  const { node, settings, stopping, followers, handlerTimeout } = context;
 
   server.get(
     "/v1/devices/:device/stream",
     {
-      handlerTimeout: (settings.maxLongPollSeconds + settings.httpRequestSeconds) * 1000,
+      handlerTimeout,
       schema: {
         summary: "Read or follow a device's stream",
         description: "Entries in order. With `Accept: text/event-stream` it follows: `id` is a position for Last-Event-ID, a `gap` event tells what is missing, a comment comes every 15 s.",

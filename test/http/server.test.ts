@@ -1,0 +1,134 @@
+// The HTTP server itself: health, metrics, its description, errors as problem details, doors shut to foreign pages, slow and broken requests.
+
+import { connect } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ERRORS } from "../../src/base/errors.ts";
+import { hostAndPort } from "../../src/config.ts";
+import { runBroker, type RunningBroker } from "./broker.ts";
+
+let broker: RunningBroker;
+beforeAll(async () => {
+  broker = await runBroker({ httpRequestSeconds: 2 });
+});
+afterAll(() => broker.stop());
+
+/** Sends bytes as they are and resolves with everything that comes back until the broker closes the connection. */
+function raw(...parts: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(hostAndPort(broker.http));
+    let answer = "";
+    socket.setEncoding("utf8");
+    socket.on("data", (chunk: string) => (answer += chunk));
+    socket.on("error", reject);
+    socket.on("close", () => resolve(answer));
+    for (const part of parts) socket.write(part);
+  });
+}
+
+describe("health", () => {
+  test("the process lives and takes traffic", async () => {
+    expect((await broker.call("GET", "/livez")).text).toBe("ok\n");
+    const ready = await broker.call("GET", "/readyz");
+    expect([ready.status, ready.text]).toEqual([200, "ok\n"]);
+    for (const path of ["/livez", "/readyz"]) expect((await broker.call("HEAD", path)).status).toBe(200);
+    expect((await broker.call("GET", "/readyz?verbose")).text).toMatch(/^ready\nbuckets: 4 of 4 open, 4 led here\n$/);
+  });
+
+  test("the status tells of the node and of what waits", async () => {
+    const { json } = await broker.call("GET", "/v1/status");
+    expect(json).toMatchObject({ node: "n1", ready: true, why: [], buckets: { total: 4, led: 4, open: 4 }, followers: 0, devices: { connected: 0 } });
+    expect(Object.keys(json.waiting as object).length).toBeGreaterThan(0);
+  });
+
+  test("metrics count, and name no device", async () => {
+    const numbers = async (): Promise<Map<string, number>> => {
+      const { text } = await broker.call("GET", "/metrics");
+      return new Map(text.split("\n").filter((line) => !line.startsWith("#") && line !== "").map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]));
+    };
+    const before = await numbers();
+    for (let i = 0; i < 10; i += 1) await broker.call("POST", "/v1/devices/metric-device/messages", { body: "x" });
+    const after = await numbers();
+    const rose = [...after].filter(([name, value]) => name.startsWith("bellhop_") && name.endsWith("_total") && value >= (before.get(name) ?? 0) + 10);
+    expect(rose.length).toBeGreaterThan(0);
+    expect([...after.keys()].filter((name) => name.includes("metric-device"))).toEqual([]);
+    expect([...after.keys()].filter((name) => name.startsWith("bellhop_build_info"))).toHaveLength(1);
+  });
+});
+
+describe("description", () => {
+  test("/openapi.json is OpenAPI 3.1 and has every call with its answers", async () => {
+    const { json } = await broker.call("GET", "/openapi.json");
+    expect(json.openapi).toBe("3.1.0");
+    const paths = json.paths as Record<string, Record<string, { responses: Record<string, unknown>; summary?: string }>>;
+    const calls = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`));
+    expect(calls.sort()).toEqual([
+      "get /livez",
+      "get /metrics",
+      "get /readyz",
+      "get /v1/devices",
+      "get /v1/devices/{device}",
+      "get /v1/devices/{device}/explain",
+      "get /v1/devices/{device}/state",
+      "get /v1/devices/{device}/stream",
+      "get /v1/status",
+      "patch /v1/devices/{device}/state",
+      "post /v1/devices/{device}/messages",
+      "put /v1/devices/{device}/state",
+    ]);
+    expect(Object.values(paths).flatMap((methods) => Object.values(methods)).filter((call) => call.summary === undefined)).toEqual([]);
+    expect(Object.keys(paths["/v1/devices/{device}/messages"]?.["post"]?.responses ?? {})).toEqual(expect.arrayContaining(["200", "201", "4XX", "5XX"]));
+  });
+
+  test("/docs/ shows it", async () => {
+    const page = await broker.call("GET", "/docs/");
+    expect([page.status, page.headers["content-type"]]).toEqual([200, expect.stringContaining("text/html")]);
+  });
+});
+
+describe("errors are problem details", () => {
+  test("with type, title, status, code and retryable", async () => {
+    const reply = await broker.call("GET", "/v1/nothing");
+    expect(reply.headers["content-type"]).toBe("application/problem+json; charset=utf-8");
+    expect(reply.json).toMatchObject({ type: "urn:bellhop:error:not_found", title: ERRORS.not_found.what, status: 404, code: "not_found", retryable: false });
+    expect(reply.status).toBe(404);
+  });
+
+  test("for a URL that cannot be decoded", async () => {
+    const reply = await broker.call("GET", "/v1/devices/%E0%A4%A");
+    expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);
+  });
+
+  test("for a body above every limit", async () => {
+    const reply = await broker.call("PUT", "/v1/devices/d/state", { body: Buffer.alloc(2_000_000, " ") });
+    expect([reply.status, reply.json.code]).toEqual([413, "too_large"]);
+  });
+
+  test.each<[string, string, number]>([
+    ["what is not HTTP", "hello\r\n\r\n", 400],
+    ["a head without an end", `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${"y".repeat(20_000)}\r\n\r\n`, 413],
+    ["two lengths", "POST /v1/devices/d/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400],
+  ])("for %s, and the connection closes", async (_what, bytes, status) => {
+    const answer = await raw(bytes);
+    expect(answer.split("\r\n")[0]).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n") + 4))).toMatchObject({ status });
+  });
+
+  test("for a request that does not arrive in time, and the connection closes", async () => {
+    const answer = await raw("POST /v1/devices/d/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nabc");
+    expect(answer).toMatch(/^HTTP\/1.1 408 /);
+  });
+});
+
+describe("pages of other origins do not reach the broker", () => {
+  test.each<[string, Record<string, string>, number]>([
+    ["another origin", { origin: "https://evil.example" }, 403],
+    ["no origin to speak of", { origin: "null" }, 403],
+    ["a name that points to loopback", { host: "evil.example:4800" }, 403],
+    ["the broker's own page", {}, 201],
+  ])("%s", async (_what, headers, status) => {
+    const own = headers["origin"] === undefined && headers["host"] === undefined ? { origin: `http://${broker.http}` } : headers;
+    const reply = await broker.call("POST", "/v1/devices/foreign/messages", { body: "x", headers: own });
+    expect(reply.status).toBe(status);
+    if (status === 403) expect(reply.json.code).toBe("forbidden");
+  });
+});
