@@ -10,6 +10,8 @@ import type { LoadPlan, LoadResult } from "./plan.ts";
 const OPENING_AT_ONCE = 64;
 /** Longest wait for the last answers, in milliseconds. */
 const LAST_ANSWERS_MS = 30_000;
+/** An open loop ends with an error when so many messages wait: the peer does not keep up with the rate. */
+const MOST_UNANSWERED = 5_000_000;
 /** The open loop sends what is due once each millisecond. */
 const TICK_MS = 1;
 
@@ -101,6 +103,7 @@ export async function generate(plan: LoadPlan, driver: Driver, report: (progress
     for (let left = seconds; left > 0; left -= 1) {
       const before = measured;
       await Promise.race([sleep(Math.min(left, 1) * 1000), broken]);
+      if (unanswered() > MOST_UNANSWERED) throw new Error(`The peer does not keep up with ${plan.rate} messages/s: ${unanswered()} are unanswered.`);
       report({ phase, secondsLeft: Math.max(0, left - 1), perSecond: (measured - before) / Math.min(left, 1), unanswered: unanswered(), p99: latency.percentile(0.99) });
     }
     return (performance.now() - started) / 1000;

@@ -1,0 +1,128 @@
+// The demo's backend, a process of its own: follows every device's stream over HTTP, answers with commands, prints what happens.
+// What it says it has learned from the streams alone: what a device measures, whether it acted on a command, whether an offset is missing.
+
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { call, open } from "../../src/cli/call.ts";
+import type { ShownEntry } from "../../src/cli/entry.ts";
+import { print, styled } from "../../src/cli/output.ts";
+import { serverEvents } from "../../src/cli/sse.ts";
+
+/** What the demo tells when it ends. */
+export interface DemoSummary {
+  readonly messages: number;
+  readonly commands: number;
+  readonly actedOn: number;
+  readonly missingOffsets: number;
+}
+
+const SUMMARY_MS = 2_000;
+/** Every second summary, the next device gets the next command. */
+const COMMANDS = ["burst 100", "interval 200", "report load", "burst 100", "interval 1000", "report mem", "report net", "report cpu"] as const;
+/** A broken stream is asked for again after this. */
+const AGAIN_MS = 500;
+
+type Content = Readonly<Record<string, unknown>>;
+
+/** What the backend knows of a device. */
+class Watched {
+  readonly name: string;
+  latest: Content = {};
+  messages = 0;
+  missingOffsets = 0;
+  /** The last offset seen; undefined until it follows the stream. */
+  offset: number | undefined;
+  command: { readonly text: string; readonly sentAt: number; readonly messagesBefore: number } | undefined;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+const [at = "", ...names] = process.argv.slice(2);
+const devices = names.map((name) => new Watched(name));
+let commands = 0;
+let actedOn = 0;
+
+process.once("message", () => {
+  const total = (of: (device: Watched) => number): number => devices.reduce((sum, device) => sum + of(device), 0);
+  const summary: DemoSummary = { messages: total((device) => device.messages), commands, actedOn, missingOffsets: total((device) => device.missingOffsets) };
+  process.send!(summary, () => process.exit(0));
+});
+
+await Promise.all([...devices.map(follow), command()]);
+
+/** Follows one stream, from now on, over broken connections. */
+async function follow(device: Watched): Promise<void> {
+  const known = await call(at, { path: `/v1/devices/${device.name}`, accept: [404] });
+  device.offset = known.status === 404 ? 0 : Number((known.body as { end: string }).end);
+  while (true) {
+    try {
+      const response = await open(at, { path: `/v1/devices/${device.name}/stream?after=${device.offset}`, headers: { accept: "text/event-stream" } });
+      if (response.body === null) continue;
+      for await (const { event, data } of serverEvents(response.body)) if (event !== "gap") await take(device, JSON.parse(data) as ShownEntry);
+    } catch (error) {
+      say(device, "!", `the stream broke (${error instanceof Error ? error.message : String(error)}); reading on after offset ${device.offset}`);
+    }
+    await sleep(AGAIN_MS);
+  }
+}
+
+async function take(device: Watched, entry: ShownEntry): Promise<void> {
+  const offset = Number(entry.offset);
+  device.missingOffsets += offset - device.offset! - 1;
+  device.offset = offset;
+  if (entry.type === "presence") return say(device, "●", JSON.stringify(entry.payload));
+  if (entry.type !== "uplink") return;
+  device.messages += 1;
+  const content = entry.payload as Content;
+  if (content["report"] !== undefined) device.latest = content;
+  if (content["did"] === undefined || device.command?.text !== content["did"]) return;
+
+  const { text, sentAt, messagesBefore } = device.command;
+  device.command = undefined;
+  actedOn += 1;
+  const took = Math.round(performance.now() - sentAt);
+  if (text.startsWith("burst")) return say(device, "←", `${text}: ${device.messages - messagesBefore - 1} messages in ${took} ms, the last at offset ${offset}`);
+  const { body } = await call(at, { path: `/v1/devices/${device.name}/state?at=${offset}` });
+  say(device, "←", `${text}: done in ${took} ms; it reports ${JSON.stringify((body as { reported: { document: Content } }).reported.document)}`);
+}
+
+async function command(): Promise<void> {
+  for (let round = 0; ; round += 1) {
+    await sleep(SUMMARY_MS);
+    print(`${clock()}  ${devices.map((device) => `${device.name} ${inWords(device.latest)}`).join("  ·  ")}`);
+    const device = devices[(round >> 1) % devices.length]!;
+    if (round % 2 === 1 || device.offset === undefined || device.command !== undefined) continue;
+    const text = COMMANDS[(round >> 1) % COMMANDS.length]!;
+    device.command = { text, sentAt: performance.now(), messagesBefore: device.messages };
+    commands += 1;
+    const headers = { "content-type": "text/plain", "idempotency-key": randomUUID() };
+    const { body } = await call(at, { method: "POST", path: `/v1/devices/${device.name}/messages`, headers, body: text });
+    say(device, "→", `${text} (on disk at offset ${(body as { offset: string }).offset})`);
+  }
+}
+
+function say(device: Watched, arrow: string, text: string): void {
+  print(`${clock()}  ${styled(process.stdout, "bold", device.name.padEnd(14))} ${arrow} ${text}`);
+}
+
+function clock(): string {
+  return styled(process.stdout, "dim", new Date().toTimeString().slice(0, 8));
+}
+
+function inWords(reading: Content): string {
+  switch (reading["report"]) {
+    case "cpu":
+      return `${String(reading["busyPercent"])} % busy`;
+    case "mem":
+      return `${String(reading["availableMiB"])} of ${String(reading["totalMiB"])} MiB free`;
+    case "net":
+      return `${Math.round(Number(reading["receivedBytesPerSecond"]) / 1000)} kB/s in`;
+    case "load":
+      return `load ${String(reading["oneMinute"])}`;
+    default:
+      return "…";
+  }
+}

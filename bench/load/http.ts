@@ -1,0 +1,87 @@
+// Backends over HTTP, by autocannon: publishes with an idempotency key each, over many devices in turn; then what was answered is looked for in the streams.
+
+import autocannon from "autocannon";
+
+export interface HttpPlan {
+  /** HOST:PORT of the broker's HTTP. */
+  readonly at: string;
+  readonly connections: number;
+  readonly payloadBytes: number;
+  readonly devices: number;
+  readonly seconds: number;
+}
+
+export interface HttpResult {
+  readonly perSecond: number;
+  /** Milliseconds. */
+  readonly latency: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Answered 2xx, answered otherwise, not answered. */
+  readonly answered: number;
+  readonly refused: number;
+  readonly failed: number;
+  /** Messages in the streams afterwards: all that were answered, and at most one more for each connection that the end cut off. */
+  readonly found: number;
+}
+
+const PAGE = 1000;
+
+export async function runHttpLoad(plan: HttpPlan): Promise<HttpResult> {
+  const run = `http-${Date.now().toString(36)}`;
+  let sent = 0;
+  const options: autocannon.Options = {
+    url: `http://${plan.at}`,
+    connections: plan.connections,
+    duration: plan.seconds,
+    requests: [
+      {
+        method: "POST",
+        headers: { "content-type": "application/octet-stream" },
+        body: Buffer.alloc(plan.payloadBytes, "x"),
+        setupRequest(request) {
+          sent += 1;
+          return { ...request, path: `/v1/devices/${run}-${sent % plan.devices}/messages`, headers: { ...request.headers, "idempotency-key": `${run}-${sent}` } };
+        },
+      },
+    ],
+  };
+  const result = await new Promise<autocannon.Result>((resolve, reject) => {
+    const instance = autocannon(options, (error: Error | null, end) => (error === null ? resolve(end) : reject(error)));
+    if (process.stderr.isTTY) showProgress(instance, plan.seconds, () => sent);
+  });
+
+  const answered = result["2xx"];
+  const found = await countStored(plan.at, run);
+  if (found < answered || found > answered + result.errors + plan.connections) throw new Error(`${answered} publishes were answered and ${found} are stored.`);
+  return {
+    perSecond: answered / result.duration,
+    latency: { p50: result.latency.p50, p99: result.latency.p99, max: result.latency.max },
+    answered,
+    refused: result.non2xx,
+    failed: result.errors,
+    found,
+  };
+}
+
+/** Ends of all streams of the run: nothing else is written to them. */
+async function countStored(at: string, run: string): Promise<number> {
+  let found = 0;
+  let after = `${run}-`;
+  while (true) {
+    const response = await fetch(`http://${at}/v1/devices?after=${after}&limit=${PAGE}`);
+    const { devices, next } = (await response.json()) as { devices: { device: string; end: string }[]; next: string | null };
+    for (const { device, end } of devices) if (device.startsWith(`${run}-`)) found += Number(end);
+    if (next === null || !next.startsWith(`${run}-`)) return found;
+    after = next;
+  }
+}
+
+function showProgress(instance: autocannon.Instance, seconds: number, sent: () => number): void {
+  let second = 0;
+  let before = 0;
+  instance.on("tick", () => {
+    second += 1;
+    process.stderr.write(`\r\x1b[Kmeasuring: ${(sent() - before).toLocaleString("en")} publishes in the last second, ${Math.max(0, seconds - second)} s left`);
+    before = sent();
+  });
+  instance.on("done", () => process.stderr.write("\r\x1b[K"));
+}

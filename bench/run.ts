@@ -1,0 +1,185 @@
+// npm run bench: Bellhop beside Redis Streams and beside the floor of sockets, on this machine, as tables for bench/README.md.
+// Every run has a fresh directory on the same file system; every answered message is looked for in its stream afterwards.
+
+import { readFileSync, rmSync } from "node:fs";
+import { cpus, loadavg, release } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { packageFolder, version } from "../src/cli/version.ts";
+import { print, note } from "../src/cli/output.ts";
+import { measureIdle } from "./idle.ts";
+import { measureKnown } from "./known/measure.ts";
+import { runHttpLoad } from "./load/http.ts";
+import { runLoad } from "./load/launch.ts";
+import type { LoadPlan, LoadResult } from "./load/plan.ts";
+import { findRedis, startRedis } from "./peers/redis-server.ts";
+import { freePort, startBellhop, startFloor, type Started } from "./processes.ts";
+
+const CACHE = join(packageFolder(), ".cache");
+const DATA = join(CACHE, "bench");
+const CONNECTIONS = 100;
+const SHAPES = [
+  { payloadBytes: 128, inFlight: 64 },
+  { payloadBytes: 128, inFlight: 1 },
+  { payloadBytes: 1024, inFlight: 64 },
+  { payloadBytes: 1024, inFlight: 1 },
+] as const;
+type Shape = (typeof SHAPES)[number];
+const OPEN_LOOP_RATE = 10_000;
+
+const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, known: knownDevices, idle: idleConnections };
+type Part = keyof typeof PARTS;
+
+const { values } = parseArgs({
+  options: { pairs: { type: "string", default: "5" }, seconds: { type: "string", default: "5" }, only: { type: "string", default: Object.keys(PARTS).join(",") } },
+});
+const pairs = Number(values.pairs);
+const seconds = Number(values.seconds);
+const redisBinary = findRedis(CACHE);
+
+const parts = values.only.split(",");
+for (const part of parts) if (!Object.hasOwn(PARTS, part)) throw new Error(`--only takes ${Object.keys(PARTS).join(", ")}; "${part}" is none of them.`);
+const stolenBefore = stolen();
+print(`Machine: ${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Linux ${release()}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)} before the start.`);
+print(`Bellhop ${version()}: its defaults, every message on disk before it is answered.\n`);
+for (const part of parts) await PARTS[part as Part]();
+print(`Noise: load ${loadavg()[0]!.toFixed(2)} at the end; ${stolenShare(stolenBefore, stolen())} of the processors' time went to other guests of the host.`);
+rmSync(DATA, { recursive: true, force: true });
+
+type Server = "Bellhop" | "Redis" | "floor";
+
+async function withServer<Answer>(name: Server, use: (server: Started) => Promise<Answer>): Promise<Answer> {
+  const server = await startServer(name);
+  try {
+    return await use(server);
+  } finally {
+    await server.stop();
+    rmSync(join(DATA, name), { recursive: true, force: true });
+  }
+}
+
+async function startServer(name: Server): Promise<Started> {
+  if (name === "floor") return startFloor();
+  if (name === "Bellhop") return startBellhop(join(DATA, name));
+  return { ...(await startRedis(redisBinary!, join(DATA, name), await freePort())), httpAt: "" };
+}
+
+function load(name: Server, shape: Pick<LoadPlan, "payloadBytes" | "inFlight">, more: { readonly rate?: number; readonly readBack?: boolean } = {}): Promise<LoadResult> {
+  return withServer(name, (server) =>
+    runLoad({
+      peer: name === "Redis" ? "redis" : "bellhop",
+      at: server.at,
+      httpAt: server.httpAt,
+      run: "bench",
+      connections: CONNECTIONS,
+      ...shape,
+      rate: more.rate ?? 0,
+      warmUpSeconds: 2,
+      seconds,
+      readBack: more.readBack ?? false,
+    }),
+  );
+}
+
+/** Pairs of runs, Redis and then Bellhop, so that a slow minute of the machine meets both. The last run of Bellhop reads every message back. */
+async function comparePairs(): Promise<void> {
+  if (redisBinary === undefined) print("Redis: not found on PATH and not to be had from Debian's packages here: the comparison was not made.\n");
+  else print(`Redis ${await redisVersion()}: XADD, appendonly yes, appendfsync always, no snapshots, no rewrite of its file.\n`);
+  print(`${CONNECTIONS} connections, ${seconds} s after 2 s of warm-up, closed loop; median of ${pairs} runs (least–greatest); p50 in ms.\n`);
+  print("| payload × in flight | Bellhop, messages/s | p50 | Redis, messages/s | p50 | median ratio of the pairs | floor of sockets, messages/s |");
+  print("|---|---|---|---|---|---|---|");
+  for (const shape of SHAPES) {
+    const bellhop: LoadResult[] = [];
+    const redis: LoadResult[] = [];
+    for (let pair = 1; pair <= pairs; pair += 1) {
+      if (redisBinary !== undefined) redis.push(await load("Redis", shape));
+      bellhop.push(await load("Bellhop", shape, { readBack: pair === pairs }));
+      note(`${named(shape)}, pair ${pair} of ${pairs}: Redis ${rate(redis.at(-1))}, Bellhop ${rate(bellhop.at(-1))}`);
+    }
+    const floor = await load("floor", shape);
+    const ratios = redis.map((one, pair) => bellhop[pair]!.perSecond / one.perSecond);
+    print(`| ${named(shape)} | ${spread(bellhop)} | ${p50(bellhop)} | ${spread(redis)} | ${p50(redis)} | ${ratios.length === 0 ? "–" : median(ratios).toFixed(2)} | ${rate(floor)} |`);
+  }
+  print("\nEvery answered message was found in its stream; in the last run of each row each was read back and compared.\n");
+}
+
+async function redisVersion(): Promise<string> {
+  const server = await startRedis(redisBinary!, join(DATA, "Redis"), await freePort());
+  await server.stop();
+  return server.version;
+}
+
+async function openLoop(): Promise<void> {
+  print(`Open loop, ${OPEN_LOOP_RATE} messages/s over ${CONNECTIONS} connections, 128 B; latency from the time a message was due, in ms.\n`);
+  print("| | p50 | p90 | p99 | p99.9 | max |\n|---|---|---|---|---|---|");
+  const names: readonly Server[] = redisBinary === undefined ? ["Bellhop", "floor"] : ["Bellhop", "Redis", "floor"];
+  for (const name of names) {
+    const { latency } = await load(name, { payloadBytes: 128, inFlight: 64 }, { rate: OPEN_LOOP_RATE });
+    print(`| ${name} | ${[latency.p50, latency.p90, latency.p99, latency.p999, latency.max].map((ms) => ms.toFixed(1)).join(" | ")} |`);
+  }
+  print("");
+}
+
+async function overHttp(): Promise<void> {
+  const result = await withServer("Bellhop", ({ httpAt }) => runHttpLoad({ at: httpAt, connections: CONNECTIONS, payloadBytes: 128, devices: 1000, seconds }));
+  print(`HTTP: POST with an idempotency key each, 128 B, ${CONNECTIONS} connections, 1,000 devices, ${seconds} s: ${thousands(result.perSecond)} publishes/s,`);
+  print(`p50 ${result.latency.p50} ms, p99 ${result.latency.p99} ms; ${result.refused} refused, ${result.failed} failed; all found in their streams.\n`);
+}
+
+async function knownDevices(): Promise<void> {
+  print(await measureKnown(join(DATA, "known"), seconds));
+}
+
+async function idleConnections(): Promise<void> {
+  print(await withServer("Bellhop", ({ at, pid }) => measureIdle(at, pid)));
+}
+
+function named(shape: Shape): string {
+  return `${shape.payloadBytes} B × ${shape.inFlight}`;
+}
+
+function thousands(value: number): string {
+  return value >= 10_000 ? `${Math.round(value / 1000)}k` : Math.round(value).toString();
+}
+
+function rate(result: LoadResult | undefined): string {
+  return result === undefined ? "–" : thousands(result.perSecond);
+}
+
+function spread(results: readonly LoadResult[]): string {
+  if (results.length === 0) return "–";
+  const rates = results.map((result) => result.perSecond);
+  return `${thousands(median(rates))} (${thousands(Math.min(...rates))}–${thousands(Math.max(...rates))})`;
+}
+
+function p50(results: readonly LoadResult[]): string {
+  return results.length === 0 ? "–" : median(results.map((result) => result.latency.p50)).toFixed(1);
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+interface Ticks {
+  readonly stolen: number;
+  readonly total: number;
+}
+
+/** The processors' ticks so far: all of them, and those that the host gave to other guests. */
+function stolen(): Ticks {
+  try {
+    const [first = ""] = readFileSync("/proc/stat", "utf8").split("\n");
+    const ticks = first.trim().split(/\s+/).slice(1, 9).map(Number);
+    return { stolen: ticks[7]!, total: ticks.reduce((sum, some) => sum + some, 0) };
+  } catch {
+    return { stolen: 0, total: 0 };
+  }
+}
+
+function stolenShare(before: Ticks, after: Ticks): string {
+  const total = after.total - before.total;
+  return total === 0 ? "an unknown share" : `${((100 * (after.stolen - before.stolen)) / total).toFixed(1)} %`;
+}

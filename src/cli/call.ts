@@ -1,0 +1,107 @@
+// Calls to a broker over HTTP: bounded retries with full jitter, never sooner than Retry-After; failures as CliErrors.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { CliError, exitOf, isErrorCode } from "./exit.ts";
+
+const TRIES = 6;
+const BASE_MS = 100;
+const CAP_MS = 5_000;
+/** A Retry-After beyond this is not waited for: the command fails and says so. */
+const LONGEST_WAIT_MS = 30_000;
+/** Time for one try, a long poll's own wait not counted. */
+const TRY_MS = 20_000;
+
+export interface Call {
+  readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  readonly signal?: AbortSignal;
+  /** Statuses that are answers here and not failures. */
+  readonly accept?: readonly number[];
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Parsed JSON, or the text where the answer is not JSON. */
+  readonly body: unknown;
+}
+
+/** Calls with a body are sent again as they are: give those that must not happen twice an Idempotency-Key or an If-Match. */
+export async function call(at: string, request: Call): Promise<Answer> {
+  for (let attempt = 0; ; attempt += 1) {
+    let failure: CliError;
+    let retryAfterMs = 0;
+    let again = true;
+    try {
+      const response = await open(at, request, AbortSignal.timeout(TRY_MS));
+      const body = await bodyOf(response);
+      if (response.ok || request.accept?.includes(response.status)) return { status: response.status, headers: response.headers, body };
+      failure = problem(response.status, body);
+      again = failure.exit === "later";
+      retryAfterMs = retryAfter(response.headers);
+    } catch (error) {
+      request.signal?.throwIfAborted();
+      failure = unreachable(at, error);
+    }
+    const wait = Math.max(retryAfterMs, jitter(attempt));
+    if (!again || attempt + 1 >= TRIES || wait > LONGEST_WAIT_MS) throw failure;
+    await sleep(wait, undefined, request.signal === undefined ? {} : { signal: request.signal });
+  }
+}
+
+/** One try; resolves at the answer's headers. */
+export function open(at: string, request: Call, timeout?: AbortSignal): Promise<Response> {
+  const signals = [request.signal, timeout].filter((signal) => signal !== undefined);
+  return fetch(new URL(request.path, baseOf(at)), {
+    method: request.method ?? "GET",
+    ...(request.headers === undefined ? {} : { headers: { ...request.headers } }),
+    ...(request.body === undefined ? {} : { body: request.body }),
+    ...(signals.length === 0 ? {} : { signal: AbortSignal.any(signals) }),
+  });
+}
+
+export function baseOf(at: string): string {
+  const base = /^https?:\/\//.test(at) ? at : `http://${at}`;
+  if (!URL.canParse(base)) throw new CliError("usage", "bad_address", `"${at}" is not an address.`, "HOST:PORT or a URL is wanted.", "--at 127.0.0.1:4800");
+  return base;
+}
+
+/** Full jitter: random(0, min(cap, base · 2^attempt)), in milliseconds. */
+export function jitter(attempt: number): number {
+  return Math.random() * Math.min(CAP_MS, BASE_MS * 2 ** attempt);
+}
+
+/** Milliseconds; 0 where the answer does not say. */
+export function retryAfter(headers: Headers): number {
+  const value = headers.get("retry-after");
+  if (value === null) return 0;
+  const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
+}
+
+async function bodyOf(response: Response): Promise<unknown> {
+  const text = await response.text();
+  if (!/json/.test(response.headers.get("content-type") ?? "")) return text;
+  return text === "" ? undefined : (JSON.parse(text) as unknown);
+}
+
+/** An RFC 9457 problem as an error of the command line. */
+export function problem(status: number, body: unknown): CliError {
+  const { code, title, detail } = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
+  const known = typeof code === "string" && isErrorCode(code) ? code : undefined;
+  const exit = known === undefined ? (status >= 500 || status === 429 ? "later" : "refused") : exitOf(known);
+  const what = typeof title === "string" ? title : `The broker answered ${status}.`;
+  const why = typeof detail === "string" && detail !== what ? detail : "";
+  const next = exit === "later" ? "run the same command again in a moment; `bellhop status` says what the broker waits for" : "";
+  return new CliError(exit, known ?? `http_${status}`, what, why, next);
+}
+
+export function unreachable(at: string, error: unknown): CliError {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  const why = code === "ECONNREFUSED" ? "nothing listens there" : cause instanceof Error ? cause.message : String(cause);
+  return new CliError("unreachable", "unreachable", `No broker answers at ${at}.`, why, "start one with `bellhop start`, or name another with --at HOST:PORT");
+}

@@ -1,0 +1,64 @@
+// What commands print: text for people, JSON for programs (`-o json`), errors in words on stderr.
+
+import { CliError, EXIT } from "./exit.ts";
+
+export type Format = "text" | "json";
+
+const STYLES = { bold: "1", dim: "2", red: "31", green: "32", yellow: "33", cyan: "36" } as const;
+export type Style = keyof typeof STYLES;
+
+/** Colour only on a terminal, and never with NO_COLOR (no-color.org). */
+export function styled(stream: { readonly isTTY?: boolean }, style: Style, text: string): string {
+  const colour = stream.isTTY === true && (process.env["NO_COLOR"] ?? "") === "" && process.env["TERM"] !== "dumb";
+  return colour ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** For notes beside the result: stays out of what a pipe reads. */
+export function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** One JSON document a line, so that a program can read results as they come. */
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value));
+}
+
+/** Prints `value` for programs or `text` for people. */
+export function printResult(format: Format, value: unknown, text: () => string): void {
+  if (format === "json") printJson(value);
+  else print(text());
+}
+
+/** Columns as wide as their widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ").trimEnd()).join("\n");
+}
+
+/** `name  value` lines with the names dimmed. */
+export function facts(pairs: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...pairs.map(([name]) => name.length));
+  return pairs.map(([name, value]) => `${styled(process.stdout, "dim", name.padEnd(width))}  ${value}`).join("\n");
+}
+
+/** Prints the error and sets the exit code of the process. */
+export function reportFailure(error: unknown, format: Format): void {
+  const failure = error instanceof CliError ? error : unexpected(error);
+  process.exitCode = EXIT[failure.exit].code;
+  const { code, message, why, next } = failure;
+  if (format === "json") return note(JSON.stringify({ error: { code, what: message, why, next } }));
+  note(`${styled(process.stderr, "red", "error")} ${code}: ${message}`);
+  if (why !== "") note(`  why:  ${why.replaceAll("\n", "\n        ")}`);
+  if (next !== "") note(`  next: ${next}`);
+}
+
+function unexpected(error: unknown): CliError {
+  if (process.env["DEBUG"] === "bellhop") console.error(error);
+  const what = error instanceof Error ? error.message : String(error);
+  return new CliError("failed", "internal", what, "", "run it again with DEBUG=bellhop to see where it failed");
+}

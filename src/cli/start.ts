@@ -1,0 +1,77 @@
+// bellhop start: one node with everything embedded.
+
+import { Command, Option } from "commander";
+
+import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type SettingName } from "../config.ts";
+import { CliError, EXIT } from "./exit.ts";
+import { withExamples } from "./options.ts";
+import { facts, note, styled } from "./output.ts";
+import { version } from "./version.ts";
+
+/** Shown in help; every other setting is a flag too. */
+const COMMON: readonly SettingName[] = ["node", "data", "http", "device", "zone", "logLevel"];
+
+export function startCommand(): Command {
+  const command = new Command("start").description("start a node with everything embedded").option("--config <file>", "settings as JSON (default: ./bellhop.json where there is one)");
+  for (const line of describeSettings()) {
+    const common = COMMON.includes(line.name);
+    const option = new Option(`${line.flag} <value>`, `${line.what} (default: ${line.default})`);
+    command.addOption(common ? option : option.hideHelp());
+  }
+  command.addHelpText("after", "\nEvery setting is a flag, a variable BELLHOP_… and a key of bellhop.json: `bellhop config show --effective` lists them all.");
+  withExamples(command, ["bellhop start", "bellhop start --data /var/lib/bellhop --http 127.0.0.1:8080", "BELLHOP_LOG_LEVEL=warn bellhop start --checkpoint-seconds 10"]);
+  return command.action((options: Record<string, string>) => start(options));
+}
+
+/** Reads the settings and turns what is wrong with them into an error of the command line. */
+export function settingsOf(flags: Readonly<Record<string, string>>): LoadedSettings {
+  const { config, ...values } = flags;
+  try {
+    return loadSettings({ flags: values, env: process.env, ...(config === undefined ? {} : { configFile: config }) });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new CliError("usage", "bad_settings", "The settings are wrong.", error.problems.join("\n"), "bellhop config show --effective");
+  }
+}
+
+async function start(flags: Readonly<Record<string, string>>): Promise<void> {
+  const { settings } = settingsOf(flags);
+  // Loaded here and not at the top: the other commands start faster without the broker's code.
+  const { startBroker } = await import("../broker.ts");
+  const broker = await startBroker(settings).catch((error: unknown) => {
+    throw startFailure(error);
+  });
+
+  let stopping = false;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(EXIT.interrupted.code); // The log needs no farewell: a kill is a clean stop to it (R21).
+    stopping = true;
+    note(`${signal}: draining; once more stops at once.`);
+    broker
+      .drain()
+      .then(() => broker.close())
+      .then(
+        () => process.exit(EXIT.ok.code),
+        (error: unknown) => {
+          note(`error internal: ${error instanceof Error ? error.message : String(error)}`);
+          process.exit(EXIT.failed.code);
+        },
+      );
+  };
+  process.on("SIGTERM", stop).on("SIGINT", stop);
+
+  const at = broker.httpAddress === "127.0.0.1:4800" ? "" : ` --at ${broker.httpAddress}`;
+  const deviceAt = broker.deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${broker.deviceAddress}`;
+  note(`${styled(process.stderr, "bold", `Bellhop ${version()}`)} is ready: node ${settings.node}`);
+  note(facts([["  devices", broker.deviceAddress], ["  HTTP", `http://${broker.httpAddress} (its description: /openapi.json)`], ["  data", settings.data]]));
+  note(`Try in another terminal:\n  npx bellhop simulate lamp-1${deviceAt}\n  npx bellhop follow lamp-1${at}\n  npx bellhop publish lamp-1 hello${at}`);
+}
+
+function startFailure(error: unknown): unknown {
+  const { code, address, port } = error as { code?: string; address?: string; port?: number };
+  if (code === "EADDRINUSE") {
+    return new CliError("failed", "address_in_use", `${address}:${port} is in use.`, "another broker or program listens there", "stop it, or choose others: bellhop start --http 127.0.0.1:4900 --device 127.0.0.1:4910");
+  }
+  if (code === "EACCES" || code === "EROFS") return new CliError("failed", "no_access", (error as Error).message, "", "choose a directory that this user may write: bellhop start --data DIR");
+  return error;
+}
