@@ -137,3 +137,5 @@ export type PeerBody =
   | { readonly type: "history"; readonly index: number; readonly entries: readonly Entry[] }
   /** The learner's progress: durable snapshot parts and history. */
   | { readonly type: "installed"; readonly index: number; readonly parts: number; readonly historyTo: number };
+
+export type Message<T extends PeerBody["type"]> = PeerHeader & Extract<PeerBody, { readonly type: T }>;

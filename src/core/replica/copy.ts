@@ -1,0 +1,154 @@
+// One copy of a bucket on this node, whatever its role: the log, the promise, what is committed and what is applied.
+
+import { assert } from "../../base/assert.ts";
+import { ENTRY_KIND, type Entry } from "../entry.ts";
+import { LogView, type LogStart } from "./log.ts";
+import type { CopyAtStart, Machine, ReplicaEffects, ReplicaLimits, Ticket } from "./types.ts";
+
+export class Copy {
+  readonly bucket: number;
+  readonly node: string;
+  readonly incarnation: number;
+  readonly machine: Machine;
+  readonly effects: ReplicaEffects;
+  readonly limits: ReplicaLimits;
+  readonly log: LogView;
+  /** Nothing of a lower epoch is accepted. It never falls within an incarnation (R11). */
+  promised: number;
+  commit: number;
+  applied: number;
+  /** The durable mark of R22: state or history may lack something. */
+  incomplete: boolean;
+  /** Rises only when an operator accepted a loss; before that nothing committed is ever taken back (R9). */
+  generation = 0;
+  /** Milliseconds of a monotonic clock, as last told. */
+  now = 0;
+  #loading = false;
+
+  constructor(bucket: number, node: string, incarnation: number, start: CopyAtStart, machine: Machine, effects: ReplicaEffects, limits: ReplicaLimits) {
+    this.bucket = bucket;
+    this.node = node;
+    this.incarnation = incarnation;
+    this.machine = machine;
+    this.effects = effects;
+    this.limits = limits;
+    this.log = new LogView({ ...start, time: start.lastTime });
+    this.promised = Math.max(this.log.lastEpoch, start.baseEpoch); // R11: at start the greatest epoch in the log
+    this.commit = start.applied;
+    this.applied = start.applied;
+    this.incomplete = start.incomplete;
+    assert(start.incomplete || (start.applied >= start.base && start.applied <= start.last), "a whole copy's state lies within its log");
+  }
+
+  promise(epoch: number): void {
+    assert(epoch >= this.promised, "promised never falls"); // invariant 8
+    this.promised = epoch;
+  }
+
+  write(entry: Entry): void {
+    this.log.add(entry, this.effects.write(this.bucket, entry));
+  }
+
+  /** R13: the suffix from `index` on makes way. */
+  truncate(index: number): void {
+    assert(index > this.commit, `bucket ${this.bucket} truncates at ${index}, below its commit ${this.commit}`); // R13: never below commit
+    this.log.truncate(index);
+  }
+
+  /** The log and the state become those of a snapshot; the state follows once the reset is durable (R22). */
+  reset(start: LogStart): Ticket {
+    const ticket = this.effects.reset(this.bucket, start.base, start.baseEpoch);
+    this.incomplete = true;
+    this.log.reset(start, ticket);
+    return ticket;
+  }
+
+  restore(state: Uint8Array, index: number): void {
+    this.machine.restore(state, index);
+    this.applied = index;
+    this.commit = index;
+  }
+
+  /** R9: an operator takes this copy for what there is, also where its state and its log do not join on. */
+  acceptLoss(): void {
+    const { log, applied } = this;
+    if (applied < log.base || applied > log.last) {
+      const index = Math.max(applied, log.last);
+      this.reset({ floor: index + 1, base: index, baseEpoch: log.lastEpoch, last: index, epochs: [], time: log.lastTime });
+      this.restore(this.machine.snapshot(), index);
+      this.effects.install(this.bucket, index);
+    }
+    this.incomplete = false;
+    this.effects.mark(this.bucket, false);
+  }
+
+  commitTo(index: number): void {
+    if (index > this.commit) this.commit = index;
+  }
+
+  /** Applies what is committed and durable here, so that a checkpoint never runs ahead of the log. Answers whether anything was applied. */
+  applyCommitted(): boolean {
+    const before = this.applied;
+    const to = Math.min(this.commit, this.log.durableTo);
+    while (this.applied < to) {
+      const entry = this.log.get(this.applied + 1);
+      if (entry === undefined) {
+        this.#load(to);
+        break;
+      }
+      this.#apply(entry);
+    }
+    if (this.applied === before) return false;
+    this.log.release(this.applied, this.limits.residentBytes);
+    return true;
+  }
+
+  /** Entries for the state machine that were not in memory. */
+  loaded(entries: readonly Entry[]): boolean {
+    this.#loading = false;
+    const before = this.applied;
+    const to = Math.min(this.commit, this.log.durableTo);
+    for (const entry of entries) {
+      // A snapshot may have come between the question and the answer.
+      if (entry.index === this.applied + 1 && entry.index <= to && entry.epoch === this.log.epochAt(entry.index)) this.#apply(entry);
+    }
+    if (this.applied === before) return false; // asked again with the next tick
+    this.applyCommitted();
+    return true;
+  }
+
+  #load(to: number): void {
+    if (this.#loading || this.applied < this.log.base) return;
+    this.#loading = true;
+    this.effects.load(this.bucket, "apply", this.applied + 1, to);
+  }
+
+  #apply(entry: Entry): void {
+    this.machine.apply(entry);
+    this.applied = entry.index;
+    if (entry.kind === ENTRY_KIND.floor) this.#raiseFloor(readFloor(entry.payload));
+  }
+
+  #raiseFloor(floor: number): void {
+    assert(floor <= this.applied, "the floor never passes what is applied");
+    if (floor <= this.log.floor) return;
+    this.log.raiseFloor(floor); // R17: moved by a log entry, so that all copies retain the same
+    this.effects.floor(this.bucket, floor);
+  }
+}
+
+const FLOOR_BYTES = 6;
+
+export function writeFloor(floor: number): Uint8Array {
+  const payload = new Uint8Array(FLOOR_BYTES);
+  const view = new DataView(payload.buffer);
+  view.setUint16(0, Math.floor(floor / 2 ** 32));
+  view.setUint32(2, floor % 2 ** 32);
+  return payload;
+}
+
+function readFloor(payload: Uint8Array): number {
+  assert(payload.length === FLOOR_BYTES, "a floor entry's payload is a u48");
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  return view.getUint16(0) * 2 ** 32 + view.getUint32(2);
+}
