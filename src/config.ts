@@ -67,22 +67,21 @@ export const SETTINGS = {
   checkpointBytesPerSecond: number("bytes/s", 32 * MiB, 64 * KiB, 16 * GiB, "Greatest rate at which checkpoints write."),
   stateCacheDevices: number("devices", 200_000, 1000, 100_000_000, "Devices whose state is kept in memory; the others are read from disk when they are needed."),
 
-  maxPayloadBytes: number("bytes", 256 * KiB, 64, 16 * MiB, "Greatest payload of a message."),
+  maxPayloadBytes: number("bytes", 256 * KiB, 64, 8 * MiB, "Greatest payload of a message."),
   maxHeadersBytes: number("bytes", 8 * KiB, 64, 64 * KiB, "Greatest size of a message's headers together."),
-  maxDocumentBytes: number("bytes", 64 * KiB, 64, 16 * MiB, "Greatest state document of a device, reported and desired each."),
   keyRetentionSeconds: number("seconds", DAY, 60, 365 * DAY, "An idempotency key is known for at least this long."),
   keyBytesPerBucket: number("bytes", 16 * MiB, 64 * KiB, 4 * GiB, "Room for the idempotency keys of a bucket; when young keys fill it, new keyed publishes get 429."),
   sessionsPerDevice: number("sessions", 16, 1, 1024, "Publishers that keep a session with one device."),
 
-  window: number("messages", 1024, 1, 65_536, "Messages in flight in a session."),
+  window: number("messages", 1024, 1, 65_535, "Messages in flight in a session."),
   windowBytes: number("bytes", MiB, 64 * KiB, GiB, "Bytes in flight in a session."),
-  maxFrameBytes: number("bytes", 320 * KiB, KiB, 32 * MiB, "Greatest frame of the device protocol."),
+  maxFrameBytes: number("bytes", 320 * KiB, KiB, 16 * MiB, "Greatest frame of the device protocol."),
   maxConnections: number("connections", 16_000, 1, 1_000_000, "Connections of devices at once."),
   helloTimeoutSeconds: number("seconds", 10, 1, 300, "Time that a new connection has for its HELLO."),
   keepAliveSeconds: number("seconds", 60, 1, HOUR, "Keep-alive of a device that asks for no other: it sends something at least this often."),
 
   httpMaxConnections: number("connections", 2000, 1, 1_000_000, "HTTP connections at once."),
-  httpBodyBytes: number("bytes", MiB, KiB, 64 * MiB, "Greatest body of an HTTP request."),
+  httpBodyBytes: number("bytes", MiB, 64 * KiB, 64 * MiB, "Greatest body of an HTTP request."),
   httpRequestSeconds: number("seconds", 30, 1, HOUR, "Time that an HTTP request has to arrive whole."),
   httpKeepAliveSeconds: number("seconds", 75, 1, HOUR, "An idle HTTP connection closes after this; above what clients use, so that none of them meets a closing one."),
   publishSeconds: number("seconds", 15, 1, 300, "Time after which a publish that is not yet stored is answered with 503 `deadline`."),
@@ -134,7 +133,7 @@ export function variableOf(name: string): string {
 }
 
 /** Variables that the command line reads itself. */
-const OTHER_VARIABLES = ["BELLHOP_CONFIG", "BELLHOP_AT"];
+const OTHER_VARIABLES = ["BELLHOP_CONFIG"];
 
 /**
  * Reads the settings: flags > environment > file > default. `flags` has the values by the setting's name (`maxPayloadBytes`), as written.
@@ -287,10 +286,8 @@ function contradictions(settings: Settings): string[] {
   };
   const message = settings.maxPayloadBytes + settings.maxHeadersBytes;
   atLeast("maxFrameBytes", message + KiB, "a frame holds maxPayloadBytes + maxHeadersBytes + 1 KiB for itself.");
-  atLeast("maxFrameBytes", settings.maxDocumentBytes + KiB, "a frame holds maxDocumentBytes + 1 KiB for itself.");
   atLeast("windowBytes", settings.maxFrameBytes, "the greatest frame must fit the window.");
   atLeast("httpBodyBytes", settings.maxPayloadBytes, "a body holds maxPayloadBytes.");
-  atLeast("httpBodyBytes", settings.maxDocumentBytes, "a body holds maxDocumentBytes.");
   atLeast("pageBytes", settings.maxPayloadBytes, "a page holds at least one entry.");
   atLeast("followerBytes", settings.maxPayloadBytes, "at least one entry must fit.");
   atLeast("segmentBytes", 2 * message, "a segment holds at least two of the greatest messages.");

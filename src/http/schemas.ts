@@ -1,16 +1,20 @@
 // Parameters, queries and answers as schemas: what is checked, and what /openapi.json tells.
 
 import { Type } from "@fastify/type-provider-typebox";
+import { MAX_DEVICE_BYTES } from "../wire/device.ts";
 
 /** Offsets and positions are strings: they may pass 2⁵³ in other languages' JSON. 15 digits stay exact here. */
 const POSITION = "^\\d{1,15}$";
 
 export const Position = Type.String({ pattern: POSITION, description: "An offset, in digits.", examples: ["42"] });
 
-/** No control characters: an id stands in logs, keys and URLs. */
+/** The server checks the rest of what a device's id must be, for every route at once. */
 export const DeviceParams = Type.Object({
-  device: Type.String({ minLength: 1, maxLength: 256, pattern: "^[^\\u0000-\\u001f\\u007f]+$", description: "The device's id, percent-encoded." }),
+  device: Type.String({ minLength: 1, maxLength: MAX_DEVICE_BYTES, description: `The device's id, percent-encoded: 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.` }),
 });
+
+/** An idempotency key. */
+export const KEY_PATTERN = "^[\\x21-\\x7e]{1,255}$";
 
 export const Problem = Type.Object(
   {

@@ -11,6 +11,7 @@ import { hostAndPort, type Settings } from "../config.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import { isDeviceId, MAX_DEVICE_BYTES } from "../wire/device.ts";
 import { FollowerSlots } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
@@ -41,7 +42,7 @@ const MAX_HEAD_BYTES = 16 * 1024;
 /** Requests on one connection, after which it closes, so that connections spread over nodes again. */
 const REQUESTS_PER_CONNECTION = 1_000_000;
 /** A percent-encoded device id. */
-const MAX_PARAMETER_LENGTH = 256 * 3;
+const MAX_PARAMETER_LENGTH = 1024;
 
 /** Listens; rejects where the address is taken. */
 export async function startHttpServer(parts: HttpServerParts): Promise<HttpServer> {
@@ -94,6 +95,7 @@ async function build(context: HttpContext): Promise<Server> {
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   server.setErrorHandler(onError);
   server.setNotFoundHandler((_request, reply) => void sendProblem(reply, "not_found", "GET /openapi.json tells what there is."));
+  server.addHook("preHandler", async (request) => checkDeviceId(request));
   server.addHook("onRequest", async (request) => refuseForeignPages(request));
 
   await server.register(swagger, {
@@ -113,6 +115,11 @@ async function build(context: HttpContext): Promise<Server> {
   server.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
   await server.ready();
   return server;
+}
+
+function checkDeviceId(request: FastifyRequest): void {
+  const { device } = request.params as { device?: string };
+  if (device !== undefined && !isDeviceId(device)) throw new BellhopError("bad_request", `A device's id has 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.`);
 }
 
 /** A web page that some browser on this machine shows must not reach the broker: no other origin, and no name that was made to point here. */

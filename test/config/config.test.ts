@@ -74,7 +74,7 @@ describe("refused", () => {
 
   test.each<[keyof Settings, string]>([
     ["window", "0"],
-    ["window", "65537"],
+    ["window", "65536"],
     ["window", "1.5"],
     ["window", "-1"],
     ["window", "ten"],

@@ -108,7 +108,7 @@ describe("payloads come back as they were sent", () => {
     expect((await entries(device))[0]?.["headers"]).toEqual({ traceparent });
   });
 
-  test.each(["a/b", "ü-device", "with space", "%2F", "x".repeat(256), "🚲"])("to a device named %j", async (device) => {
+  test.each(["a/b", "ü-device", "with space", "%2F", "x".repeat(128), "🚲"])("to a device named %j", async (device) => {
     expect((await publish(device, "x")).json).toEqual({ device, offset: "1", duplicate: false });
     expect(await entries(device)).toHaveLength(1);
   });
@@ -122,8 +122,8 @@ describe("refused", () => {
     expect([reply.status, reply.json.code, reply.json.retryable]).toEqual([413, "too_large", false]);
   });
 
-  test.each(["x".repeat(257), "%00", "a%0Ab", "%7F"])("a device id with %s", async (id) => {
-    const reply = await broker.call("POST", `/v1/devices/${id}/messages`, { body: "x" });
+  test.each(["x".repeat(129), "ü".repeat(65), "%C2%80", "%00", "a%0Ab", "%7F"])("a device id with %s", async (id) => {
+    const reply = await broker.call("POST", `/v1/devices/${encodeURI(id).replaceAll("%25", "%")}/messages`, { body: "x" });
     expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);
   });
 

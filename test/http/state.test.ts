@@ -5,7 +5,7 @@ import { runBroker, type Reply, type RunningBroker } from "./broker.ts";
 
 let broker: RunningBroker;
 beforeAll(async () => {
-  broker = await runBroker({ maxDocumentBytes: 2000 });
+  broker = await runBroker();
 });
 afterAll(() => broker.stop());
 
@@ -50,7 +50,7 @@ describe("changes", () => {
     const deep = `${`{"a":`.repeat(300)}1${"}".repeat(300)}`;
     const reply = await change("PUT", newDevice(), deep);
     expect([reply.status, reply.json.code]).toEqual([400, "bad_document"]);
-    const large = await change("PUT", newDevice(), JSON.stringify({ a: "x".repeat(2000) }));
+    const large = await change("PUT", newDevice(), JSON.stringify({ a: "x".repeat(65_536) }));
     expect([large.status, large.json.code]).toEqual([413, "too_large"]);
   });
 

@@ -7,7 +7,8 @@ import { sendJson } from "../answers.ts";
 import { ask } from "../ask.ts";
 import type { HttpContext } from "../context.ts";
 import { entryJson } from "../entry.ts";
-import { Device, DeviceParams, Explanation, PROBLEMS } from "../schemas.ts";
+import { Device, DeviceParams, Explanation, KEY_PATTERN, PROBLEMS } from "../schemas.ts";
+import { MAX_DEVICE_BYTES } from "../../wire/device.ts";
 import type { Server } from "../server.ts";
 
 const DEFAULT_LIMIT = 100;
@@ -23,7 +24,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
         summary: "List the known devices by page",
         tags: ["devices"],
         querystring: Type.Object({
-          after: Type.Optional(Type.String({ maxLength: 256, description: "Devices behind this one in the list's order." })),
+          after: Type.Optional(Type.String({ maxLength: MAX_DEVICE_BYTES, description: "Devices behind this one in the list's order." })),
           limit: Type.Optional(Type.Integer({ minimum: 1, description: `Default ${DEFAULT_LIMIT}; the setting pageEntries bounds it.` })),
         }),
         response: { 200: Type.Object({ devices: Type.Array(Device), next: Type.Union([Type.String(), Type.Null()]) }), ...PROBLEMS },
@@ -58,7 +59,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
         params: DeviceParams,
         querystring: Type.Object({
           offset: Type.Optional(Type.String({ pattern: "^[1-9]\\d{0,14}$", description: "Also explain this offset." })),
-          key: Type.Optional(Type.String({ minLength: 1, maxLength: 255, description: "Also ask whether this idempotency key is stored." })),
+          key: Type.Optional(Type.String({ pattern: KEY_PATTERN, description: "Also ask whether this idempotency key is stored." })),
         }),
         response: { 200: Explanation, ...PROBLEMS },
       },

@@ -6,10 +6,10 @@ import { BellhopError } from "../../base/errors.ts";
 import type { HttpContext } from "../context.ts";
 import { messageBody } from "../entry.ts";
 import { ask } from "../ask.ts";
-import { DeviceParams, PROBLEMS, Stored } from "../schemas.ts";
+import { DeviceParams, KEY_PATTERN, PROBLEMS, Stored } from "../schemas.ts";
 import type { Server } from "../server.ts";
 
-const KEY = /^[\x21-\x7e]{1,255}$/;
+const KEY = new RegExp(KEY_PATTERN);
 
 export function messageRoutes(server: Server, context: HttpContext): void {
   const deadlineMs = context.settings.publishSeconds * 1000;

@@ -3,6 +3,7 @@
 import { Type } from "@fastify/type-provider-typebox";
 import type { FastifyReply } from "fastify";
 import { BellhopError } from "../../base/errors.ts";
+import { DOCUMENT_BYTES } from "../../core/stream/document.ts";
 import type { NodeApi, StateDocument } from "../../node/api.ts";
 import { sendJson, sendProblem } from "../answers.ts";
 import { Arrival } from "../arrival.ts";
@@ -51,7 +52,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       "/v1/devices/:device/state",
       {
         handlerTimeout,
-        bodyLimit: settings.maxDocumentBytes,
+        bodyLimit: DOCUMENT_BYTES,
         schema: {
           summary: how === "put" ? "Replace a state document" : "Change a state document by a merge patch (RFC 7396)",
           tags: ["state"],
