@@ -59,14 +59,25 @@ export interface Log {
   checkpointed(bucket: number, applied: number): void;
   /** Forgets a bucket's copy wholly (after Retire). */
   drop(bucket: number): Ticket;
+  /** The node has marked its copies and registered as unclean: the next recovery reports this damage no more (R22). */
+  settle(): Ticket;
   /** The entries with these indexes (ascending), from memory or disk, also if not yet durable. Indexes that are not retained are left out. Bounded by `maxBytes`: a prefix is answered, at least one entry. */
   read(bucket: number, indexes: readonly number[], maxBytes: number): Promise<Entry[]>;
   /** The entries from … to, as `read`. */
   readRange(bucket: number, from: number, to: number, maxBytes: number): Promise<Entry[]>;
+  /** The files of the log, oldest first, with the last index of each bucket that has entries in force there: for retention. */
+  segments(): readonly SegmentView[];
   /** Resolves when everything handed over so far is durable. */
   sync(): Promise<void>;
   close(): Promise<void>;
   stats(): LogStats;
+}
+
+export interface SegmentView {
+  readonly bytes: number;
+  /** No longer written to. */
+  readonly sealed: boolean;
+  readonly last: ReadonlyMap<number, number>;
 }
 
 /** Plain numbers for /metrics and `bellhop status` (E4). */
