@@ -1,0 +1,12 @@
+// Reconnecting in its own time: full jitter, never before the slot the broker gave.
+
+/** The first wait is drawn from 0 … this, doubled with every failure in a row. Milliseconds. */
+export const RECONNECT_BASE_MS = 250;
+/** The same for messages refused with "not now". Milliseconds. */
+export const RESEND_BASE_MS = 100;
+export const MOST_WAIT_MS = 30_000;
+
+/** random(0, min(cap, base · 2^failures)), behind `slotMs`. */
+export function jitter(baseMs: number, failures: number, slotMs = 0): number {
+  return slotMs + Math.random() * Math.min(MOST_WAIT_MS, baseMs * 2 ** Math.min(failures, 30));
+}
