@@ -1,0 +1,571 @@
+// The leader's side of hops: what may enter the log, and who is answered what once it is applied (R25–R27, R29–R34).
+// Its state is the applied state plus the log's tail: it begins empty when the replica opens and is dropped when it closes.
+
+import type { ErrorCode } from "../../base/errors.ts";
+import { Ring } from "../../base/ring.ts";
+import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
+import type { Lead } from "../replica/types.ts";
+import { ackOf, answerOf, ended, inDoubt, isName, keyOf, publisherKey, takenOver, voidsOf, type Acked } from "./answers.ts";
+import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
+import type { Device } from "./device.ts";
+import { parseDocument } from "./document.ts";
+import type { StreamMachine } from "./machine.ts";
+import type { Applied, Result } from "./results.ts";
+import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
+import { placeOf } from "./series.ts";
+import type { Session } from "./session.ts";
+import { Slab } from "./slab.ts";
+
+export interface AdmissionLimits {
+  /** Messages in flight that a session is given at most. */
+  readonly window: number;
+  /** Publishers of one device. */
+  readonly sessionsPerDevice: number;
+  /** Milliseconds of log time that idempotency keys are kept at least, and bytes they may take in a bucket (R31). */
+  readonly keyRetentionMs: number;
+  readonly keySpaceBytes: number;
+  /** Bytes of one message's body. */
+  readonly bodyBytes: number;
+  /** Requests that wait for the bucket to open; requests that wait for their entry or round; seats. */
+  readonly held: number;
+  readonly waiting: number;
+  readonly seats: number;
+}
+
+/** Sessions told down by one entry, and cursors moved by one. */
+const BATCH = 128;
+/** Requests that wait for the original of their key. */
+const WAIT_FOR_KEY = 16;
+
+/** What it needs of the replica that leads. `propose` answers the entry's index. */
+export interface LeaderLog {
+  propose(payload: Uint8Array, wall: number): number;
+  confirm(): number;
+}
+
+type Request<T extends HopRequest["type"]> = Extract<HopRequest, { type: T }>;
+/** Requests that are answered, and the ones among them that a round answers. */
+type Numbered = Extract<HopRequest, { request: number }>;
+type Question = Request<"askSeries" | "askKey" | "reattach">;
+
+interface Asker<R extends Numbered = Numbered> {
+  readonly to: GatewayId;
+  readonly request: R;
+}
+
+/** A keyed publish in the tail, and who else waits for it. */
+interface KeyInTail {
+  readonly fingerprint: string;
+  readonly index: number;
+  readonly also: Asker[];
+}
+
+/** The newest open or attach of a publisher in the tail. */
+interface OpenInTail {
+  readonly nonce: bigint;
+  readonly session: number;
+  readonly attachment: number;
+  readonly index: number;
+}
+
+export class Admission implements Lead, Applied {
+  /** The driver's clock, told before a turn's first event: milliseconds since 1970. */
+  wall = 0;
+  /** The bucket's generation in the table (R9). */
+  generation = 0;
+  /** The disk has no room: nothing new is admitted; duplicates and questions are answered. */
+  storageFull = false;
+  readonly #machine: StreamMachine;
+  readonly #limits: AdmissionLimits;
+  readonly #answer: (to: GatewayId, answer: HopAnswer) => void;
+  #log: LeaderLog | undefined;
+  /** 0 while closed. */
+  #epoch = 0;
+  readonly #slab = new Slab();
+  readonly #seats = new Seats();
+  readonly #held = new Ring<{ readonly to: GatewayId; readonly request: HopRequest }>();
+  /** Requests whose entry is in the tail, by its index. */
+  readonly #inTail = new Map<number, Asker>();
+  readonly #keysInTail = new Map<string, KeyInTail>();
+  readonly #opensInTail = new Map<string, OpenInTail>();
+  /** Questions that wait for a round. */
+  readonly #questions = new Ring<Asker<Question> & { readonly round: number }>();
+  #confirmedTo = 0;
+  /** Answers and sessions that go out when this batch of entries has been applied. */
+  #ready: { readonly to: GatewayId; readonly answer: HopAnswer }[] = [];
+  #moved: Admitted[] = [];
+  /** Gateways known to be gone: node → greatest incarnation. */
+  readonly #gone = new Map<string, number>();
+  #detachDue: Detached[] = [];
+  #detachIndex = 0;
+  #cursorsDue: Seat[] = [];
+  #cursorIndex = 0;
+
+  constructor(machine: StreamMachine, limits: AdmissionLimits, answer: (to: GatewayId, answer: HopAnswer) => void) {
+    this.#machine = machine;
+    this.#limits = limits;
+    this.#answer = answer;
+  }
+
+  serve(log: LeaderLog): void {
+    this.#log = log;
+  }
+
+  /** What waits here (E4). */
+  get waiting(): { readonly held: number; readonly inTail: number; readonly questions: number; readonly seats: number } {
+    return { held: this.#held.size, inTail: this.#inTail.size, questions: this.#questions.size, seats: this.#seats.size };
+  }
+
+  // --- the replica (Lead) ---
+
+  opened(epoch: number): void {
+    this.#epoch = epoch;
+    this.#machine.applied = this;
+    for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) this.request(held.to, held.request);
+    this.#detachNext();
+  }
+
+  closed(): void {
+    this.#epoch = 0;
+    this.#machine.applied = undefined;
+    this.#answerReady();
+    for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) this.#fail(held.to, held.request, "stale_table");
+    for (const { to, request } of this.#inTail.values()) this.#fail(to, request, inDoubt(request));
+    for (const { also } of this.#keysInTail.values()) for (const { to, request } of also) this.#fail(to, request, "stale_table");
+    for (let asked = this.#questions.shift(); asked !== undefined; asked = this.#questions.shift()) this.#fail(asked.to, asked.request, "stale_table");
+    this.#inTail.clear();
+    this.#keysInTail.clear();
+    this.#opensInTail.clear();
+    this.#seats.clear();
+    this.#moved = [];
+    this.#detachDue = [];
+    this.#detachIndex = 0;
+    this.#cursorsDue = [];
+    this.#cursorIndex = 0;
+  }
+
+  appliedTo(index: number): void {
+    if (this.#epoch === 0) return;
+    this.#answerReady();
+    const moved = this.#moved;
+    this.#moved = [];
+    for (const session of moved) this.#acknowledge(session);
+    if (this.#detachIndex === 0 ? this.#detachDue.length > 0 : index >= this.#detachIndex) this.#detachNext();
+    if (this.#cursorIndex !== 0 && index >= this.#cursorIndex) this.#cursorsNext();
+  }
+
+  confirmed(round: number): void {
+    this.#confirmedTo = round;
+    for (let asked = this.#questions.first(); asked !== undefined && asked.round <= round; asked = this.#questions.first()) {
+      this.#questions.shift();
+      this.#tellNow(asked);
+    }
+  }
+
+  // --- the hot path ---
+
+  /** A frame of an attached session. A handle that is not known is dropped: its gateway was told, or attaches anew (R29). */
+  publish(handle: number, series: number, kind: PublishKind, bytes: Uint8Array, start: number, end: number, code?: ErrorCode): void {
+    const seat = this.#seats.get(handle);
+    if (seat === undefined) return;
+    const { session } = seat;
+    const place = placeOf(series, session.tail, session.window);
+    if (place !== "next") this.#notNext(seat, series, place);
+    else if (this.storageFull) this.#answer(seat.gateway, this.#refusal(session, "storage_full"));
+    else if (kind === PUBLISH_KIND.void) this.#admit(session, series, kind, voidCode(code), bytes, end, end);
+    else if (end - start > this.#limits.bodyBytes) this.#admit(session, series, PUBLISH_KIND.void, voidCode("too_large"), bytes, end, end);
+    else this.#admit(session, series, kind, 0, bytes, start, end);
+  }
+
+  #admit(session: Admitted, series: number, kind: PublishKind, code: number, bytes: Uint8Array, start: number, end: number): void {
+    session.tail = series;
+    this.#log!.propose(encodePublish(this.#slab, kind, code, session.number, series, session.names, bytes, start, end), this.wall);
+  }
+
+  #notNext(seat: Seat, series: number, place: "had" | "gap"): void {
+    const { session } = seat;
+    if (place === "had" && series > session.applied) return; // R27: a duplicate waits until the original has committed; the cumulative ACK covers it
+    if (place === "had") this.#answer(seat.gateway, this.#duplicate(session));
+    else this.#answer(seat.gateway, this.#refusal(session, "gap")); // R27
+  }
+
+  // --- requests ---
+
+  request(from: GatewayId, request: HopRequest): void {
+    if (this.#isGone(from)) return; // nobody hears the answer (B9)
+    if (this.#epoch === 0) return this.#hold(from, request);
+    switch (request.type) {
+      case "open":
+        return this.#open(from, request);
+      case "resume":
+        return this.#resume(from, request);
+      case "reattach":
+        return this.#reattach(from, request);
+      case "detach":
+        return this.#detach(from, request);
+      case "keyed":
+        return this.#keyed(from, request);
+      case "state":
+        return this.#state(from, request);
+      case "received":
+        return this.#received(request);
+      case "askSeries":
+      case "askKey":
+        return this.#ask(from, request);
+      case "create":
+        if (isName(request.device)) this.#propose(from, request, { command: COMMAND.create, device: request.device });
+        else this.#fail(from, request, "bad_request");
+        return;
+      case "remove":
+        this.#propose(from, request, { command: COMMAND.remove, device: request.device });
+        return;
+    }
+  }
+
+  #hold(from: GatewayId, request: HopRequest): void {
+    if (request.type === "received") return; // its handle is of an epoch that is over
+    if (this.#held.size < this.#limits.held) this.#held.push({ to: from, request });
+    else this.#fail(from, request, "bucket_paused");
+  }
+
+  #open(from: GatewayId, request: Request<"open">): void {
+    const { device, publisher, nonce, window, leaves, attach } = request;
+    if (!isName(device) || (publisher !== DEVICE_PUBLISHER && (attach || !isName(publisher)))) return this.#fail(from, request, "bad_request");
+    const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
+    if (full !== undefined) return this.#fail(from, request, full);
+    const applied = this.#session(device, publisher);
+    if (applied !== undefined && nonce < applied.nonce) return this.#answer(from, takenOver(request.request, applied)); // R25
+    const newest = this.#newest(device, publisher);
+    const gateway = attach ? from : undefined;
+    if (attach) this.#displace(device);
+    if (newest?.nonce === nonce) return this.#join(from, request, newest, { oldest: 1, next: Number.MAX_SAFE_INTEGER }); // R25: the same number
+    const index = this.#propose(from, request, {
+      command: COMMAND.open, device, publisher, nonce, window: Math.max(1, Math.min(window, this.#limits.window)), leaves,
+      generation: this.generation, most: this.#limits.sessionsPerDevice, gateway,
+    });
+    if (index !== 0 && (newest === undefined || nonce > newest.nonce)) {
+      this.#opensInTail.set(publisherKey(request), { nonce, session: index, attachment: attach ? index : 0, index });
+    }
+  }
+
+  #resume(from: GatewayId, request: Request<"resume">): void {
+    const { device, publisher, session, attach } = request;
+    if (attach && publisher !== DEVICE_PUBLISHER) return this.#fail(from, request, "bad_request");
+    const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
+    if (full !== undefined) return this.#fail(from, request, full);
+    const applied = this.#session(device, publisher);
+    if (applied !== undefined && session < applied.number) return this.#answer(from, takenOver(request.request, applied)); // R25
+    const newest = this.#newest(device, publisher);
+    if (attach && newest?.session === session) this.#displace(device);
+    this.#join(from, request, { nonce: newest?.session === session ? newest.nonce : undefined, session }, request);
+  }
+
+  /** An attach entry: its answer is `last` as applied when it is applied (R26). */
+  #join(
+    from: GatewayId, request: Request<"open" | "resume">, to: { readonly nonce: bigint | undefined; readonly session: number },
+    { oldest, next }: { readonly oldest: number; readonly next: number },
+  ): void {
+    const { device, publisher, attach } = request;
+    const { nonce, session } = to;
+    const gateway = attach ? from : undefined;
+    const index = this.#propose(from, request, { command: COMMAND.attach, device, publisher, session, oldest, next, generation: this.generation, gateway });
+    if (index !== 0 && attach && nonce !== undefined) this.#opensInTail.set(publisherKey(request), { nonce, session, attachment: index, index });
+  }
+
+  /** Before the device's presence goes up anew, the stream is told that the one it had was taken over (R33, D4). */
+  #displace(device: string): void {
+    const own = this.#newest(device, DEVICE_PUBLISHER);
+    if (own === undefined || own.attachment === 0) return;
+    this.#enter({ command: COMMAND.detach, reason: "taken_over", sessions: [{ device, session: own.session, attachment: own.attachment }] });
+  }
+
+  #newest(device: string, publisher: string): Omit<OpenInTail, "index"> | undefined {
+    const inTail = this.#opensInTail.get(publisherKey({ device, publisher }));
+    if (inTail !== undefined) return inTail;
+    const session = this.#session(device, publisher);
+    return session === undefined ? undefined : { nonce: session.nonce, session: session.number, attachment: session.attachment };
+  }
+
+  /** Volatile: no entry. Only "no" has to be sure (R34). */
+  #reattach(from: GatewayId, request: Request<"reattach">): void {
+    const session = this.#session(request.device, request.publisher);
+    if (session !== undefined && this.#holds(session, request)) this.#tellReattached(from, request, session);
+    else this.#ask(from, request);
+  }
+
+  #holds(session: Session, { session: number, attachment }: Request<"reattach">): boolean {
+    return session.number === number && session.generation === this.generation && (attachment === 0 || session.attachment === attachment);
+  }
+
+  #detach(from: GatewayId, request: Request<"detach">): void {
+    const { session, attachment } = request;
+    for (const seat of [...(this.#seats.session(session)?.seats ?? [])]) {
+      if (sameGateway(seat.gateway, from) && seat.attachment === attachment) this.#seats.drop(seat);
+    }
+    // A gateway that no longer knows whose attachment it was leaves the device open.
+    const device = request.device === "" ? this.#machine.presence.deviceOf(from.node, session) : request.device;
+    if (attachment === 0 || device === undefined || this.#detachDue.length >= this.#limits.waiting) return;
+    this.#detachDue.push({ device, session, attachment });
+    if (this.#detachIndex === 0) this.#detachNext();
+  }
+
+  #keyed(from: GatewayId, request: Request<"keyed">): void {
+    const { device, key, fingerprint, body, expires } = request;
+    if (!isName(device) || !isName(key)) return this.#fail(from, request, "bad_request");
+    if (body.length > this.#limits.bodyBytes) return this.#fail(from, request, "too_large");
+    const inTail = this.#keysInTail.get(keyOf(request));
+    if (inTail !== undefined) {
+      if (inTail.fingerprint !== fingerprint) this.#fail(from, request, "key_reused"); // R31: another body, 422
+      else if (inTail.also.length >= WAIT_FOR_KEY) this.#fail(from, request, "overloaded");
+      else inTail.also.push({ to: from, request }); // R31: the same, wait for the original
+      return;
+    }
+    const known = this.#machine.devices.find(device);
+    const stored = known === undefined ? undefined : this.#machine.keys.find(known, key);
+    if (stored !== undefined && stored.fingerprint !== fingerprint) return this.#fail(from, request, "key_reused");
+    if (stored !== undefined) return this.#answer(from, { type: "stored", request: request.request, offset: stored.offset, duplicate: true });
+    const { keyRetentionMs: retention, keySpaceBytes: space } = this.#limits;
+    if (!this.#machine.keys.hasRoom(device, key, this.wall, retention, space)) return this.#fail(from, request, "no_key_space");
+    const index = this.#propose(from, request, { command: COMMAND.keyed, device, key, fingerprint, expires, retention, space, body });
+    if (index !== 0) this.#keysInTail.set(keyOf(request), { fingerprint, index, also: [] });
+  }
+
+  #state(from: GatewayId, request: Request<"state">): void {
+    const { device, which, how, document, ifVersion } = request;
+    if (!isName(device)) return this.#fail(from, request, "bad_request");
+    if (parseDocument(document) === undefined) return this.#fail(from, request, "bad_document");
+    this.#propose(from, request, { command: COMMAND.state, device, which, how, document, ifVersion });
+  }
+
+  /** Why no further request may enter the log now. */
+  get #full(): ErrorCode | undefined {
+    if (this.storageFull) return "storage_full";
+    return this.#inTail.size >= this.#limits.waiting ? "overloaded" : undefined;
+  }
+
+  /** The entry's index; 0 when the request was refused and told so. */
+  #propose(from: GatewayId, request: Numbered, command: Command): number {
+    const full = this.#full;
+    if (full !== undefined) {
+      this.#fail(from, request, full);
+      return 0;
+    }
+    const index = this.#enter(command);
+    this.#inTail.set(index, { to: from, request });
+    return index;
+  }
+
+  #enter(command: Command): number {
+    return this.#log!.propose(encodeCommand(command), this.wall);
+  }
+
+  // --- questions that a round answers (R34) ---
+
+  #ask(to: GatewayId, request: Question): void {
+    if (this.#questions.size >= this.#limits.waiting) return this.#fail(to, request, "overloaded");
+    const round = this.#log!.confirm();
+    if (round <= this.#confirmedTo) this.#tellNow({ to, request });
+    else this.#questions.push({ to, request, round }); // R34: answered only after a round begun after the question
+  }
+
+  #tellNow({ to, request }: Asker<Question>): void {
+    if (request.type === "askKey") this.#tellKey(to, request);
+    else if (request.type === "askSeries") this.#tellSeries(to, request);
+    else this.#tellReattach(to, request);
+  }
+
+  #tellKey(to: GatewayId, { request, device, key }: Request<"askKey">): void {
+    const known = this.#machine.devices.find(device);
+    const stored = known === undefined ? undefined : this.#machine.keys.find(known, key);
+    const is = stored === undefined ? "absent" : "stored";
+    this.#answer(to, { type: "told", request, is, offset: stored?.offset ?? 0, position: this.#machine.index });
+  }
+
+  #tellSeries(to: GatewayId, { request, device, publisher, session: number, series }: Request<"askSeries">): void {
+    const session = this.#session(device, publisher);
+    const last = session?.number === number ? session.last : session?.left === number ? session.leftAt : undefined;
+    const isPast = last === undefined && number < (session?.number ?? this.#machine.index + 1);
+    const is = isPast ? "forgotten" : series <= (last ?? 0) ? "stored" : "absent";
+    this.#answer(to, { type: "told", request, is, offset: 0, position: this.#machine.index });
+  }
+
+  #tellReattach(to: GatewayId, request: Request<"reattach">): void {
+    const session = this.#session(request.device, request.publisher);
+    if (session !== undefined && this.#holds(session, request)) this.#tellReattached(to, request, session);
+    else if (session === undefined || request.session > session.number || session.generation !== this.generation) {
+      this.#answer(to, { type: "broken", request: request.request, generation: this.generation, last: session?.last ?? 0, code: "broken", stored: undefined });
+    } else if (request.session < session.number || session.attachment !== 0) this.#answer(to, takenOver(request.request, session));
+    else this.#fail(to, request, "idle"); // its presence went down: the device comes back and resumes
+  }
+
+  #tellReattached(to: GatewayId, request: Request<"reattach">, session: Session): void {
+    this.#ready.push({ to, answer: this.#attached(to, request.request, session, session.last, request.attachment) });
+    this.#tellVoids(to, session);
+    this.#answerReady();
+  }
+
+  // --- what was applied (Applied) ---
+
+  published(session: Session, series: number, code: number): void {
+    const admitted = this.#seats.session(session.number);
+    if (admitted === undefined) return;
+    admitted.applied = series;
+    if (code !== 0) admitted.voids.push(series, code);
+    if (admitted.moved) return;
+    admitted.moved = true;
+    this.#moved.push(admitted);
+  }
+
+  lost(session: number): void {
+    const admitted = this.#seats.session(session);
+    if (admitted === undefined) return;
+    admitted.tail = admitted.applied;
+    for (const seat of admitted.seats) this.#ready.push({ to: seat.gateway, answer: this.#refusal(admitted, "gap") });
+  }
+
+  ended(session: number): void {
+    const admitted = this.#seats.session(session);
+    if (admitted === undefined) return;
+    for (const seat of admitted.seats) {
+      if (admitted.moved) this.#ready.push({ to: seat.gateway, answer: ackOf(admitted) });
+      this.#ready.push({ to: seat.gateway, answer: ended(seat) }); // R25: an older session is told
+    }
+    this.#seats.end(admitted);
+    admitted.seats = [];
+  }
+
+  result(index: number, result: Result): void {
+    const asker = this.#inTail.get(index);
+    if (asker === undefined) return;
+    this.#inTail.delete(index);
+    const { to, request } = asker;
+    if ((request.type === "open" || request.type === "resume") && this.#opensInTail.get(publisherKey(request))?.index === index) {
+      this.#opensInTail.delete(publisherKey(request));
+    }
+    if (result.type === "attached") this.#joined(to, request.request, result);
+    else {
+      this.#ready.push({ to, answer: answerOf(request.request, result) });
+      if (request.type === "keyed") this.#keyedResult(index, request, result);
+    }
+  }
+
+  #joined(to: GatewayId, request: number, { session, last, attachment }: Extract<Result, { type: "attached" }>): void {
+    if (this.#isGone(to)) {
+      this.#detachDue.push({ device: session.device.id, session: session.number, attachment }); // R33: it was in the tail when its gateway went
+      return;
+    }
+    this.#ready.push({ to, answer: this.#attached(to, request, session, last, attachment) });
+    this.#tellVoids(to, session);
+  }
+
+  /** Those who sent the same key meanwhile are answered with the original's offset. */
+  #keyedResult(index: number, request: Request<"keyed">, result: Exclude<Result, { type: "attached" }>): void {
+    const inTail = this.#keysInTail.get(keyOf(request));
+    if (inTail?.index !== index) return;
+    this.#keysInTail.delete(keyOf(request));
+    const other = result.type === "stored" ? { ...result, duplicate: true } : result;
+    for (const { to, request: also } of inTail.also) this.#ready.push({ to, answer: answerOf(also.request, other) });
+  }
+
+  // --- answers ---
+
+  #answerReady(): void {
+    const ready = this.#ready;
+    this.#ready = [];
+    for (const { to, answer } of ready) this.#answer(to, answer);
+  }
+
+  #attached(to: GatewayId, request: number, session: Session, last: number, attachment: number): HopAnswer {
+    const seat = this.#seats.take(session, to, attachment, (gone) => this.#ready.push({ to: gone.gateway, answer: ended(gone) }));
+    const { delivered, handled, end } = session.device;
+    const { number, leftAt, window, generation } = session;
+    return { type: "attached", request, epoch: this.#epoch, session: number, last, leftAt, window, attachment, handle: seat.handle, generation, delivered, handled, end };
+  }
+
+  /** Numbers that applying made void, where their publisher may not have heard of it. */
+  #tellVoids(to: GatewayId, session: Session): void {
+    const admitted = this.#seats.session(session.number);
+    if (admitted !== undefined && session.voids.length > 0) this.#ready.push({ to, answer: this.#duplicate(admitted) });
+  }
+
+  #acknowledge(session: Admitted): void {
+    session.moved = false;
+    if (session.seats.length > 0) {
+      const answer = ackOf(session);
+      for (const seat of session.seats) this.#answer(seat.gateway, answer);
+    }
+    session.voids = session.voids.length === 0 ? session.voids : [];
+    this.#seats.forget(session);
+  }
+
+  /** The ACK of a duplicate: everything applied, and the voids that are remembered. */
+  #duplicate(session: Admitted): Acked {
+    const voids = this.#session(session.device, session.publisher)?.voids ?? [];
+    return { type: "acked", session: session.number, device: session.device, publisher: session.publisher, series: session.applied, voids: voidsOf(voids) };
+  }
+
+  #refusal({ number, device, publisher, tail }: Admitted, code: ErrorCode): HopAnswer {
+    return { type: "refused", epoch: this.#epoch, session: number, device, publisher, expected: tail + 1, code };
+  }
+
+  #fail(to: GatewayId, request: HopRequest, code: ErrorCode): void {
+    if ("request" in request) this.#answer(to, { type: "failed", request: request.request, code, detail: "", version: 0 });
+  }
+
+  #session(device: string, publisher: string): Session | undefined {
+    const known: Device | undefined = this.#machine.devices.find(device);
+    return known?.session(publisher);
+  }
+
+  // --- presence of lost gateways, and receive cursors: one entry of each in the tail at a time ---
+
+  /** The table shows this node's gateways of this incarnation and earlier ones gone (R33). Called for every node at every change of it. */
+  gatewayGone(node: string, incarnation: number): void {
+    if (incarnation <= (this.#gone.get(node) ?? -1)) return;
+    this.#gone.set(node, incarnation);
+    for (const seat of [...this.#seats.of(node, incarnation)]) this.#seats.drop(seat);
+    if (this.#epoch !== 0 && this.#detachIndex === 0) this.#detachNext();
+  }
+
+  #isGone({ node, incarnation }: GatewayId): boolean {
+    return incarnation <= (this.#gone.get(node) ?? -1);
+  }
+
+  /** The next batch of sessions that go down: closed sockets first, then those of lost gateways, until none is left. */
+  #detachNext(): void {
+    this.#detachIndex = 0;
+    if (this.#detachDue.length > 0) {
+      this.#enterDetach("closed", this.#detachDue.splice(0, BATCH));
+      return;
+    }
+    for (const [node, incarnation] of this.#gone) {
+      const sessions = this.#machine.presence.of(node, incarnation, BATCH); // R33
+      if (sessions.length > 0) return this.#enterDetach("gateway_lost", sessions);
+    }
+  }
+
+  #enterDetach(reason: DetachReason, sessions: Detached[]): void {
+    this.#detachIndex = this.#enter({ command: COMMAND.detach, reason, sessions });
+  }
+
+  #received({ handle, delivered, handled }: Request<"received">): void {
+    const seat = this.#seats.get(handle);
+    if (seat === undefined || seat.attachment === 0) return;
+    seat.delivered = Math.max(seat.delivered, delivered);
+    seat.handled = Math.max(seat.handled, handled);
+    if (!seat.cursorDue) this.#cursorsDue.push(seat);
+    seat.cursorDue = true;
+    if (this.#cursorIndex === 0) this.#cursorsNext();
+  }
+
+  #cursorsNext(): void {
+    this.#cursorIndex = 0;
+    if (this.#cursorsDue.length === 0) return;
+    const cursors = this.#cursorsDue.splice(0, BATCH).map((seat) => {
+      seat.cursorDue = false;
+      const { session, attachment, delivered, handled } = seat;
+      return { device: session.device, session: session.number, attachment, delivered, handled };
+    });
+    this.#cursorIndex = this.#enter({ command: COMMAND.received, cursors });
+  }
+}

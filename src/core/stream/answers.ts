@@ -1,0 +1,60 @@
+// The shapes of a leader's answers, and the names that requests are kept under.
+
+import type { ErrorCode } from "../../base/errors.ts";
+import type { HopAnswer, HopRequest } from "../hop.ts";
+import { fromUtf8, utf8 } from "./bytes.ts";
+import { errorOfVoid } from "./commands.ts";
+import type { Result } from "./results.ts";
+import type { Admitted, Seat } from "./seats.ts";
+import type { Session } from "./session.ts";
+
+/** Greatest length of a device's id, a publisher's name and an idempotency key, bytes of UTF-8. */
+export const NAME_BYTES = 255;
+
+export type Acked = Extract<HopAnswer, { type: "acked" }>;
+const NO_VOIDS: Acked["voids"] = [];
+
+/** A name: 1 … 255 bytes of UTF-8, without half characters. */
+export function isName(name: string): boolean {
+  if (name.length === 0 || name.length > NAME_BYTES) return false;
+  const bytes = utf8(name);
+  return bytes.length <= NAME_BYTES && fromUtf8(bytes) === name;
+}
+
+/** The device's length in front keeps two names apart whatever they are made of. */
+export function publisherKey({ device, publisher }: { readonly device: string; readonly publisher: string }): string {
+  return `${device.length}/${device}/${publisher}`;
+}
+
+export function keyOf({ device, key }: { readonly device: string; readonly key: string }): string {
+  return `${device.length}/${device}/${key}`;
+}
+
+/** An entry in the tail of a closed leader may commit yet. What can be asked for again without harm is; a change of state cannot. */
+export function inDoubt(request: HopRequest): ErrorCode {
+  return request.type === "state" ? "deadline" : "stale_table";
+}
+
+export function takenOver(request: number, by: Session): HopAnswer {
+  return { type: "broken", request, generation: by.generation, last: by.last, code: "taken_over", stored: by.nonce };
+}
+
+export function ended({ session, attachment }: Seat): HopAnswer {
+  return { type: "takenOver", device: session.device, publisher: session.publisher, session: session.number, attachment };
+}
+
+export function ackOf({ number, device, publisher, applied, voids }: Admitted): Acked {
+  return { type: "acked", session: number, device, publisher, series: applied, voids: voids.length === 0 ? NO_VOIDS : voidsOf(voids) };
+}
+
+/** Those with a code: a number that its publisher spent on nothing is simply acknowledged. */
+export function voidsOf(pairs: readonly number[]): Acked["voids"] {
+  const voids: { series: number; code: ErrorCode }[] = [];
+  for (let i = 0; i < pairs.length; i += 2) voids.push({ series: pairs[i]!, code: errorOfVoid(pairs[i + 1]!)! });
+  return voids;
+}
+
+export function answerOf(request: number, result: Exclude<Result, { type: "attached" }>): HopAnswer {
+  if (result.type === "failed") return { type: "failed", request, code: result.code, detail: "", version: result.version };
+  return { ...result, request };
+}

@@ -1,0 +1,130 @@
+// Reading and writing of the small binary records of the streams: variable-length integers, byte strings and text.
+
+import { assert } from "../../base/assert.ts";
+
+const UTF8 = new TextEncoder();
+/** Keeps a byte order mark: an id is its bytes, all of them. */
+const FROM_UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+
+export function utf8(text: string): Uint8Array {
+  return UTF8.encode(text);
+}
+
+export function fromUtf8(bytes: Uint8Array): string {
+  return FROM_UTF8.decode(bytes);
+}
+
+export class Writer {
+  #bytes = new Uint8Array(512);
+  #length = 0;
+
+  u8(value: number): this {
+    this.#room(1);
+    this.#bytes[this.#length++] = value;
+    return this;
+  }
+
+  /** 0 … 2⁵³ − 1, seven bits a byte, lowest first. */
+  integer(value: number): this {
+    this.#room(8);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
+      rest = rest < 0x80000000 ? rest >>> 7 : Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#length++] = rest;
+    return this;
+  }
+
+  u64(value: bigint): this {
+    return this.integer(Number(value >> 32n)).integer(Number(value & 0xffffffffn));
+  }
+
+  /** The bytes as they are. */
+  raw(bytes: Uint8Array): this {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+    return this;
+  }
+
+  /** Its length, then the bytes. */
+  blob(bytes: Uint8Array): this {
+    return this.integer(bytes.length).raw(bytes);
+  }
+
+  text(text: string): this {
+    return this.blob(UTF8.encode(text));
+  }
+
+  /** A copy of what was written; the writer is empty again. */
+  take(): Uint8Array {
+    const bytes = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return bytes;
+  }
+
+  #room(more: number): void {
+    if (this.#length + more <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + more));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+  }
+}
+
+/** Reads what a Writer wrote; a record that is cut short is a broken invariant, since the log and the state store prove their bytes. */
+export class Reader {
+  readonly #bytes: Uint8Array;
+  #at: number;
+
+  constructor(bytes: Uint8Array, from = 0) {
+    this.#bytes = bytes;
+    this.#at = from;
+  }
+
+  get done(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  u8(): number {
+    assert(this.#at < this.#bytes.length, "a record of the streams is whole");
+    return this.#bytes[this.#at++]!;
+  }
+
+  integer(): number {
+    let value = 0;
+    let scale = 1;
+    for (;;) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * scale;
+      assert(value <= Number.MAX_SAFE_INTEGER, "an integer of a record has at most 53 bits");
+      if (byte < 0x80) return value;
+      scale *= 0x80;
+    }
+  }
+
+  u64(): bigint {
+    const high = BigInt(this.integer());
+    return (high << 32n) | BigInt(this.integer());
+  }
+
+  /** A view of the next bytes. */
+  raw(length: number): Uint8Array {
+    assert(length <= this.#bytes.length - this.#at, "a record of the streams is whole");
+    const bytes = this.#bytes.subarray(this.#at, this.#at + length);
+    this.#at += length;
+    return bytes;
+  }
+
+  blob(): Uint8Array {
+    return this.raw(this.integer());
+  }
+
+  text(): string {
+    return fromUtf8(this.blob());
+  }
+
+  rest(): Uint8Array {
+    return this.raw(this.#bytes.length - this.#at);
+  }
+}

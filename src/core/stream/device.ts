@@ -1,0 +1,86 @@
+// A device's record: its stream's end, its sessions, its receive cursor and the open chunk of its index.
+
+import { assert } from "../../base/assert.ts";
+import { DEVICE_PUBLISHER } from "../hop.ts";
+import { Reader, Writer } from "./bytes.ts";
+import { CHUNK_ENTRIES, readIndexes, writeIndexes } from "./chunk.ts";
+import { readSession, writeSession, type Session } from "./session.ts";
+
+const VERSION = 1;
+
+export class Device {
+  readonly id: string;
+  /** Log index that made it known; a device of this name that was removed before had another. */
+  readonly since: number;
+  /** Last offset of its stream; 0 when it has none. */
+  end = 0;
+  /** Milliseconds since 1970 of the last entry. */
+  lastTime = 0;
+  /** Receive cursor (R35). */
+  delivered = 0;
+  handled = 0;
+  /** Ascending by publisher, at most one for each. */
+  sessions: Session[] = [];
+  /** Number of the first sealed chunk that is kept, and the log index of its last entry (0: it has no sealed chunk). */
+  firstChunk = 0;
+  firstChunkEnd = 0;
+  /** Log indexes of the offsets after the last sealed chunk. end = sealed × 128 + open.length. */
+  open: number[] = [];
+  /** Not state: changed since it was last encoded; someone watches its stream. */
+  dirty = false;
+  watched = false;
+
+  constructor(id: string, since: number) {
+    this.id = id;
+    this.since = since;
+  }
+
+  /** Count of chunks sealed so far, the dropped ones included. */
+  get sealed(): number {
+    return (this.end - this.open.length) / CHUNK_ENTRIES;
+  }
+
+  session(publisher: string): Session | undefined {
+    for (const session of this.sessions) if (session.publisher === publisher) return session;
+    return undefined;
+  }
+
+  /** The device's own session: its presence. */
+  get own(): Session | undefined {
+    return this.session(DEVICE_PUBLISHER);
+  }
+
+  /** Puts the session in the place of its publisher's former one. */
+  put(session: Session): void {
+    this.sessions = [...this.sessions.filter(({ publisher }) => publisher !== session.publisher), session];
+    this.sessions.sort((a, b) => (a.publisher < b.publisher ? -1 : 1));
+  }
+}
+
+const out = new Writer();
+
+export function encodeDevice(device: Device): Uint8Array {
+  out.u8(VERSION).text(device.id).integer(device.since).integer(device.end).integer(device.lastTime);
+  out.integer(device.delivered).integer(device.handled).integer(device.firstChunk).integer(device.firstChunkEnd);
+  writeIndexes(out, device.open);
+  out.integer(device.sessions.length);
+  for (const session of device.sessions) writeSession(out, session);
+  return out.take();
+}
+
+export function decodeDevice(bytes: Uint8Array): Device {
+  const from = new Reader(bytes);
+  assert(from.u8() === VERSION, "a device record has a known version");
+  const device = new Device(from.text(), from.integer());
+  device.end = from.integer();
+  device.lastTime = from.integer();
+  device.delivered = from.integer();
+  device.handled = from.integer();
+  device.firstChunk = from.integer();
+  device.firstChunkEnd = from.integer();
+  device.open = readIndexes(from);
+  const sessions = from.integer();
+  for (let i = 0; i < sessions; i += 1) device.sessions.push(readSession(from, device));
+  assert(from.done, "a device record ends where its fields end");
+  return device;
+}

@@ -1,0 +1,444 @@
+// The replicated state machine of a bucket's streams: changed only by committed entries, in order, deterministically (R25–R27, R31–R33, R35).
+
+import { assert } from "../../base/assert.ts";
+import { ENTRY_KIND, type Entry } from "../entry.ts";
+import { PUBLISH_KIND, type GatewayId } from "../hop.ts";
+import type { Machine } from "../replica/types.ts";
+import { payloadOf } from "./body.ts";
+import { Reader, Writer } from "./bytes.ts";
+import { CHUNK_ENTRIES, decodeChunk, encodeChunk } from "./chunk.ts";
+import {
+  COMMAND, commandOf, decodeCommand, publishBody, publishCode, publishDevice, publishKind, publishSeries, publishSession, voidCode,
+  type Attach, type Command, type Detach, type Keyed, type Open, type Received, type StateChange,
+} from "./commands.ts";
+import { Devices } from "./devices.ts";
+import type { Device } from "./device.ts";
+import { changed, decodeDocument, EMPTY_DOCUMENT, encodeDocument, type Document } from "./document.ts";
+import { Keys } from "./keys.ts";
+import { BUCKET_NAME, chunkName, documentName } from "./names.ts";
+import { byName, Overlay, type RecordWrite, type StateReads } from "./overlay.ts";
+import { Presence } from "./presence.ts";
+import type { Applied, Result } from "./results.ts";
+import { rememberVoid, type Session } from "./session.ts";
+import { STREAM_TYPE } from "./view.ts";
+
+/** Chunks dropped at most when one is sealed: more than is added, and bounded. */
+const DROPPED_AT_SEAL = 4;
+/** Chunks of removed devices dropped at most by one entry. */
+const DROPPED_AT_ONCE = 64;
+const VERSION = 1;
+
+export interface StreamLimits {
+  /** Devices of one bucket kept in memory beside those that changed since the last checkpoint. */
+  readonly cachedDevices: number;
+}
+
+export interface Checkpoint {
+  readonly applied: number;
+  readonly writes: readonly RecordWrite[];
+}
+
+/** Index chunks of a removed device, first … last. */
+interface Leftover {
+  readonly device: string;
+  readonly since: number;
+  first: number;
+  readonly last: number;
+}
+
+export class StreamMachine implements Machine {
+  readonly #records: Overlay;
+  readonly #out = new Writer();
+  readonly devices: Devices;
+  readonly keys: Keys;
+  readonly presence: Presence;
+  /** Set by the admission while it leads. */
+  applied: Applied | undefined;
+  /** Watched devices whose stream moved since `takeMoved`: the types that came, as bits. */
+  #moved = new Map<string, number>();
+  /** Log index applied last. */
+  #index = 0;
+  /** Log time: milliseconds since 1970 of the last entry (R32). */
+  #time = 0;
+  /** Entries below may be forgotten (R17). */
+  #floor = 1;
+  #leftovers: Leftover[] = [];
+
+  constructor(store: StateReads, limits: StreamLimits) {
+    this.#records = new Overlay(store);
+    this.devices = new Devices(this.#records, limits.cachedDevices);
+    this.keys = new Keys(this.#records);
+    this.presence = new Presence(this.#records);
+    this.#load();
+  }
+
+  get index(): number {
+    return this.#index;
+  }
+
+  get time(): number {
+    return this.#time;
+  }
+
+  get floor(): number {
+    return this.#floor;
+  }
+
+  /** Changed since the last checkpoint. */
+  get dirtyDevices(): number {
+    return this.devices.dirty;
+  }
+
+  /** Records that changed and are not yet in the state store, the dirty devices' not counted. */
+  get dirtyRecords(): number {
+    return this.#records.size;
+  }
+
+  apply(entry: Entry): void {
+    assert(entry.index === this.#index + 1, "entries are applied in order, each once");
+    assert(entry.time >= this.#time, "the log's time never falls");
+    this.#index = entry.index;
+    this.#time = entry.time; // R32
+    if (entry.kind === ENTRY_KIND.machine) {
+      if (commandOf(entry.payload) === COMMAND.publish) this.#publish(entry);
+      else this.#command(entry, decodeCommand(entry.payload));
+    } else if (entry.kind === ENTRY_KIND.floor) {
+      const { payload } = entry;
+      assert(payload.length === 6, "a floor entry names one index");
+      this.#floor = Math.max(this.#floor, payload.reduce((sum, byte) => sum * 256 + byte, 0));
+    }
+    if (this.#leftovers.length > 0) this.#dropLeftovers();
+  }
+
+  // The hot path: a publish of a session.
+
+  #publish({ index, time, payload }: Entry): void {
+    const number = publishSession(payload);
+    const series = publishSeries(payload);
+    const session = this.devices.session(number) ?? this.#loadSession(number, payload);
+    if (session === undefined || series !== session.last + 1) { // R27: applying checks again
+      this.applied?.lost(number);
+      return;
+    }
+    session.last = series;
+    const { device } = session;
+    this.devices.touch(device);
+    const kind = publishKind(payload);
+    let code = publishCode(payload);
+    if (kind === PUBLISH_KIND.message) {
+      this.#append(device, index, time, session.publisher === "" ? STREAM_TYPE.uplink : STREAM_TYPE.downlink);
+    } else if (kind === PUBLISH_KIND.statePatch && !this.#patchReported(device, index, time, publishBody(payload))) {
+      code = voidCode("bad_document");
+    }
+    if (code !== 0) rememberVoid(session, series, code);
+    this.applied?.published(session, series, code);
+  }
+
+  /** The session, where its device is not in memory. */
+  #loadSession(number: number, payload: Uint8Array): Session | undefined {
+    this.devices.find(publishDevice(payload));
+    return this.devices.session(number);
+  }
+
+  #patchReported(device: Device, index: number, time: number, body: Uint8Array): boolean {
+    const patch = payloadOf(body);
+    return patch !== undefined && this.#change(device, index, time, "reported", "patch", patch) !== undefined;
+  }
+
+  /** Gives the entry the device's next offset. */
+  #append(device: Device, index: number, time: number, type: number): void {
+    device.end += 1;
+    device.lastTime = time;
+    device.open.push(index);
+    if (device.open.length === CHUNK_ENTRIES) this.#seal(device);
+    if (device.watched) this.#moved.set(device.id, (this.#moved.get(device.id) ?? 0) | type);
+  }
+
+  #seal(device: Device): void {
+    const chunk = device.sealed;
+    this.#records.set(chunkName(device.id, device.since, chunk), encodeChunk(device.open));
+    if (device.firstChunkEnd === 0) device.firstChunkEnd = device.open.at(-1)!;
+    device.open = [];
+    for (let left = DROPPED_AT_SEAL; left > 0 && device.firstChunk < chunk && device.firstChunkEnd < this.#floor; left -= 1) {
+      this.#records.set(chunkName(device.id, device.since, device.firstChunk), undefined);
+      device.firstChunk += 1;
+      device.firstChunkEnd = this.chunk(device, device.firstChunk).at(-1)!;
+    }
+  }
+
+  // The other commands.
+
+  #command(entry: Entry, command: Command): void {
+    switch (command.command) {
+      case COMMAND.open:
+        return this.#tell(entry, this.#open(entry, command));
+      case COMMAND.attach:
+        return this.#tell(entry, this.#attach(entry, command));
+      case COMMAND.detach:
+        return this.#tell(entry, this.#detach(entry, command));
+      case COMMAND.keyed:
+        return this.#tell(entry, this.#keyed(entry, command));
+      case COMMAND.state:
+        return this.#tell(entry, this.#state(entry, command));
+      case COMMAND.received:
+        for (const cursor of command.cursors) this.#received(cursor);
+        return this.#tell(entry, DONE);
+      case COMMAND.create:
+        this.#known(command.device, entry.index);
+        return this.#tell(entry, DONE);
+      case COMMAND.remove:
+        return this.#tell(entry, this.#remove(command.device));
+    }
+  }
+
+  #tell(entry: Entry, result: Result): void {
+    this.applied?.result(entry.index, result);
+  }
+
+  #known(id: string, index: number): Device {
+    return this.devices.find(id) ?? this.devices.add(id, index);
+  }
+
+  #open(entry: Entry, open: Open): Result {
+    const device = this.#known(open.device, entry.index);
+    const former = device.session(open.publisher);
+    if (former !== undefined && open.nonce < former.nonce) return brokenBy(former, "taken_over"); // R25: a lower nonce is refused
+    if (former !== undefined && open.nonce === former.nonce) return this.#join(entry, former, open.gateway); // R25: the same number
+    if (former === undefined && device.sessions.length >= open.most) return { type: "failed", code: "too_many_requests", version: 0 };
+    if (former !== undefined) {
+      this.#down(former);
+      this.applied?.ended(former.number);
+    }
+    const session: Session = {
+      device, publisher: open.publisher, number: entry.index, last: 0, window: open.window, nonce: open.nonce, generation: open.generation,
+      attachment: 0, gateway: undefined, left: open.leaves, leftAt: leftAt(former, open.leaves), voids: [],
+    };
+    this.devices.touch(device);
+    this.devices.put(device, session);
+    return this.#join(entry, session, open.gateway);
+  }
+
+  #attach(entry: Entry, attach: Attach): Result {
+    const session = this.devices.find(attach.device)?.session(attach.publisher);
+    if (session === undefined) return { type: "broken", code: "broken", generation: attach.generation, last: 0, stored: undefined };
+    if (attach.session < session.number) return brokenBy(session, "taken_over");
+    const joins = attach.oldest - 1 <= session.last && session.last < attach.next; // R26
+    if (attach.session !== session.number || attach.generation !== session.generation || !joins) {
+      return { type: "broken", code: "broken", generation: attach.generation, last: session.last, stored: undefined };
+    }
+    return this.#join(entry, session, attach.gateway);
+  }
+
+  /** Brings presence up under this entry, where a socket stands behind it (R33). */
+  #join(entry: Entry, session: Session, gateway: GatewayId | undefined): Result {
+    if (gateway !== undefined) {
+      this.devices.touch(session.device);
+      this.#down(session);
+      session.attachment = entry.index;
+      session.gateway = gateway;
+      this.presence.up(session);
+      this.#append(session.device, entry.index, entry.time, STREAM_TYPE.presence);
+    }
+    return { type: "attached", session, last: session.last, attachment: gateway === undefined ? 0 : session.attachment };
+  }
+
+  /** Presence is no longer up; what the stream is told is the caller's. */
+  #down(session: Session): void {
+    if (session.attachment === 0) return;
+    this.presence.down(session);
+    session.attachment = 0;
+    session.gateway = undefined;
+  }
+
+  #detach(entry: Entry, detach: Detach): Result {
+    for (const gone of detach.sessions) {
+      const session = this.devices.find(gone.device)?.own;
+      if (session === undefined || session.number !== gone.session || session.attachment !== gone.attachment) continue; // R33: only when current
+      this.devices.touch(session.device);
+      this.#down(session);
+      this.#append(session.device, entry.index, entry.time, STREAM_TYPE.presence);
+    }
+    return DONE;
+  }
+
+  #keyed(entry: Entry, keyed: Keyed): Result {
+    const device = this.#known(keyed.device, entry.index);
+    const stored = this.keys.find(device, keyed.key);
+    if (stored !== undefined && stored.fingerprint !== keyed.fingerprint) return { type: "failed", code: "key_reused", version: 0 }; // R31
+    if (stored !== undefined) return { type: "stored", offset: stored.offset, duplicate: true };
+    if (keyed.expires !== 0 && keyed.expires < entry.time) return { type: "failed", code: "expired", version: 0 }; // R32: by log time
+    this.keys.evict(entry.time, keyed.retention);
+    if (!this.keys.hasRoom(device.id, keyed.key, entry.time, keyed.retention, keyed.space)) return { type: "failed", code: "no_key_space", version: 0 }; // R31
+    this.devices.touch(device);
+    this.#append(device, entry.index, entry.time, STREAM_TYPE.downlink);
+    this.keys.add(device, keyed.key, { fingerprint: keyed.fingerprint, offset: device.end }, entry.time);
+    return { type: "stored", offset: device.end, duplicate: false };
+  }
+
+  #state(entry: Entry, change: StateChange): Result {
+    const device = this.#known(change.device, entry.index);
+    const { version } = this.document(device.id, change.which);
+    if (change.ifVersion !== undefined && change.ifVersion !== version) return { type: "failed", code: "version_conflict", version };
+    const document = this.#change(device, entry.index, entry.time, change.which, change.how, change.document);
+    if (document === undefined) return { type: "failed", code: "bad_document", version };
+    return { type: "changed", version: document.version, offset: document.offset };
+  }
+
+  /** The document after the change, or undefined when the change is bad. */
+  #change(device: Device, index: number, time: number, which: "reported" | "desired", how: "put" | "patch", change: Uint8Array): Document | undefined {
+    const before = this.document(device.id, which);
+    const text = changed(before, how, change);
+    if (text === undefined) return undefined;
+    this.devices.touch(device);
+    this.#append(device, index, time, STREAM_TYPE.state);
+    const document = { text, version: before.version + 1, offset: device.end };
+    this.#records.set(documentName(device.id, which), encodeDocument(document));
+    return document;
+  }
+
+  #received(cursor: Received): void {
+    const session = this.devices.find(cursor.device)?.own;
+    if (session === undefined || session.number !== cursor.session || session.attachment !== cursor.attachment) return; // R35: fenced by the attachment
+    const { device } = session;
+    this.devices.touch(device);
+    device.delivered = Math.max(device.delivered, Math.min(cursor.delivered, device.end)); // cursors only rise
+    device.handled = Math.max(device.handled, Math.min(cursor.handled, device.end));
+  }
+
+  #remove(id: string): Result {
+    const device = this.devices.find(id);
+    if (device === undefined) return { type: "failed", code: "unknown_device", version: 0 };
+    for (const session of device.sessions) {
+      this.#down(session);
+      this.applied?.ended(session.number);
+    }
+    this.devices.remove(device);
+    this.#records.set(documentName(id, "reported"), undefined);
+    this.#records.set(documentName(id, "desired"), undefined);
+    if (device.firstChunk < device.sealed) this.#leftovers.push({ device: id, since: device.since, first: device.firstChunk, last: device.sealed - 1 });
+    return DONE;
+  }
+
+  #dropLeftovers(): void {
+    const leftover = this.#leftovers[0]!;
+    for (let left = DROPPED_AT_ONCE; left > 0 && leftover.first <= leftover.last; left -= 1) {
+      this.#records.set(chunkName(leftover.device, leftover.since, leftover.first), undefined);
+      leftover.first += 1;
+    }
+    if (leftover.first > leftover.last) this.#leftovers.shift();
+  }
+
+  // Reads of the applied state.
+
+  document(device: string, which: "reported" | "desired"): Document {
+    const bytes = this.#records.get(documentName(device, which));
+    return bytes === undefined ? EMPTY_DOCUMENT : decodeDocument(bytes);
+  }
+
+  /** The log indexes of a chunk that is kept: sealed, or the open one. */
+  chunk(device: Device, chunk: number): readonly number[] {
+    if (chunk === device.sealed) return device.open;
+    const bytes = this.#records.get(chunkName(device.id, device.since, chunk));
+    assert(bytes !== undefined, "every sealed chunk from the first kept one on is stored");
+    return decodeChunk(bytes);
+  }
+
+  /** Counts watchers of a device; its moves are collected while there is one. */
+  watch(device: string): void {
+    this.devices.watch(device);
+  }
+
+  unwatch(device: string): void {
+    this.devices.unwatch(device);
+  }
+
+  /** Watched devices that moved since the last call, with the types that came (bits of `STREAM_TYPE`); undefined when none did. */
+  takeMoved(): ReadonlyMap<string, number> | undefined {
+    if (this.#moved.size === 0) return undefined;
+    const moved = this.#moved;
+    this.#moved = new Map();
+    return moved;
+  }
+
+  // The whole state, and its checkpoints.
+
+  snapshot(): Uint8Array {
+    this.#settle();
+    const out = new Writer();
+    out.u8(VERSION);
+    for (const [name, bytes] of [...this.#records.range("")].sort(byName)) out.text(name).blob(bytes);
+    return out.take();
+  }
+
+  /** Until `installed`, reads go to the restored state and not to the store. */
+  restore(snapshot: Uint8Array, applied: number): void {
+    const from = new Reader(snapshot);
+    assert(from.u8() === VERSION, "a snapshot has a known version");
+    const records = new Map<string, Uint8Array>();
+    while (!from.done) records.set(from.text(), from.blob());
+    this.devices.clear();
+    this.#moved.clear();
+    this.#records.replace(records);
+    this.#load();
+    assert(this.#index === applied, "a snapshot is of the index it is said to be of");
+  }
+
+  /** The whole state as writes, for the store to put in place of its own after `restore`. */
+  whole(): Checkpoint {
+    this.#settle();
+    return { applied: this.#index, writes: [...this.#records.range("")].map(([key, value]) => ({ key, value })) };
+  }
+
+  /** The store holds the restored state. */
+  installed(): void {
+    this.#records.installed();
+  }
+
+  /** Takes everything that changed since the last one. One at a time; none while a restored state is being installed. */
+  checkpoint(): Checkpoint {
+    assert(!this.#records.restored, "a restored state is installed before its first checkpoint");
+    this.#settle();
+    return { applied: this.#index, writes: this.#records.take() };
+  }
+
+  /** The store holds what `checkpoint` gave: it may be forgotten here. */
+  checkpointed(): void {
+    this.#records.confirmed();
+  }
+
+  #settle(): void {
+    this.devices.settle();
+    const out = this.#out.u8(VERSION).integer(this.#index).integer(this.#time).integer(this.#floor);
+    this.keys.write(out);
+    out.integer(this.#leftovers.length);
+    for (const { device, since, first, last } of this.#leftovers) out.text(device).integer(since).integer(first).integer(last);
+    this.#records.set(BUCKET_NAME, out.take());
+  }
+
+  #load(): void {
+    this.presence.load();
+    const bytes = this.#records.get(BUCKET_NAME);
+    if (bytes === undefined) return;
+    const from = new Reader(bytes);
+    assert(from.u8() === VERSION, "a bucket's record has a known version");
+    this.#index = from.integer();
+    this.#time = from.integer();
+    this.#floor = from.integer();
+    this.keys.read(from);
+    this.#leftovers = Array.from({ length: from.integer() }, () => ({
+      device: from.text(), since: from.integer(), first: from.integer(), last: from.integer(),
+    }));
+  }
+}
+
+/** Final `last` of the session that an OPEN leaves: the former one, or the one that left (its WELCOME never arrived); 0 when it is not known. */
+function leftAt(former: Session | undefined, leaves: number): number {
+  if (former?.number === leaves) return former.last;
+  return former?.left === leaves ? former.leftAt : 0;
+}
+
+const DONE: Result = { type: "done" };
+
+function brokenBy(session: Session, code: "broken" | "taken_over"): Result {
+  return { type: "broken", code, generation: session.generation, last: session.last, stored: session.nonce };
+}

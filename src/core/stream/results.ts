@@ -1,0 +1,24 @@
+// What applying a command came to: the answer is this, whatever admission expected (R27).
+
+import type { ErrorCode } from "../../base/errors.ts";
+import type { Session } from "./session.ts";
+
+export type Result =
+  /** `last`: greatest series applied before this entry's attach (R26). */
+  | { readonly type: "attached"; readonly session: Session; readonly last: number; readonly attachment: number }
+  | { readonly type: "broken"; readonly code: "broken" | "taken_over"; readonly generation: number; readonly last: number; readonly stored: bigint | undefined }
+  | { readonly type: "stored"; readonly offset: number; readonly duplicate: boolean }
+  | { readonly type: "changed"; readonly version: number; readonly offset: number }
+  | { readonly type: "done" }
+  | { readonly type: "failed"; readonly code: ErrorCode; readonly version: number };
+
+/** Who is told the results: the admission while it leads. Called inside `apply`; must not change the machine. */
+export interface Applied {
+  /** The session's number was consumed; `code` says why it is void, 0 for a stored one. */
+  published(session: Session, series: number, code: number): void;
+  /** The publish had no effect: its session is not current, or its number is not the next. */
+  lost(session: number): void;
+  /** The session is over: a newer one took its place, or its device was removed. */
+  ended(session: number): void;
+  result(index: number, result: Result): void;
+}

@@ -1,0 +1,59 @@
+// A session: one series of one publisher to one device (R25–R27), as replicated state.
+
+import type { GatewayId } from "../hop.ts";
+import type { Reader, Writer } from "./bytes.ts";
+import type { Device } from "./device.ts";
+
+export interface Session {
+  readonly device: Device;
+  /** "" for the device itself. */
+  readonly publisher: string;
+  /** The session's number: the log index of its open (R25). */
+  readonly number: number;
+  /** Greatest series applied. */
+  last: number;
+  readonly window: number;
+  readonly nonce: bigint;
+  /** The bucket's generation when it opened: a forced copy has a greater one, and breaks the session (R9). */
+  readonly generation: number;
+  /** Log index of the open or attach that brought its presence up; 0 while it is down (R33). */
+  attachment: number;
+  gateway: GatewayId | undefined;
+  /** The session it left behind, and that one's final `last` (R25). */
+  readonly left: number;
+  readonly leftAt: number;
+  /** Recent numbers that applying made void for their content, `[series, code, …]`: a duplicate is told alike (R27). At most `window`. */
+  voids: number[];
+}
+
+export function writeSession(out: Writer, session: Session): void {
+  out.text(session.publisher).integer(session.number).integer(session.last).integer(session.window);
+  out.u64(session.nonce).integer(session.generation).integer(session.attachment);
+  if (session.gateway !== undefined) out.text(session.gateway.node).integer(session.gateway.incarnation);
+  out.integer(session.left).integer(session.leftAt).integer(session.voids.length);
+  for (const number of session.voids) out.integer(number);
+}
+
+export function readSession(from: Reader, device: Device): Session {
+  const publisher = from.text();
+  const number = from.integer();
+  const last = from.integer();
+  const window = from.integer();
+  const nonce = from.u64();
+  const generation = from.integer();
+  const attachment = from.integer();
+  const gateway = attachment === 0 ? undefined : { node: from.text(), incarnation: from.integer() };
+  const left = from.integer();
+  const leftAt = from.integer();
+  const voids = Array.from({ length: from.integer() }, () => from.integer());
+  return { device, publisher, number, last, window, nonce, generation, attachment, gateway, left, leftAt, voids };
+}
+
+/** Remembers why a number is void as long as a duplicate of it may come: within the window. */
+export function rememberVoid(session: Session, series: number, code: number): void {
+  const oldest = series - session.window;
+  let drop = 0;
+  while (drop < session.voids.length && session.voids[drop]! <= oldest) drop += 2;
+  session.voids.splice(0, drop);
+  session.voids.push(series, code);
+}
