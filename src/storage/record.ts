@@ -108,7 +108,7 @@ export function decodeRecord(view: DataView, bytes: Uint8Array, at: number, leng
 
 /** The entry that a record of type entry or copied holds; its payload is a copy. */
 export function entryOf(record: LogRecord): Entry {
-  return { index: record.index, epoch: record.epoch, kind: record.kind as EntryKind, time: record.time, payload: record.payload.slice() };
+  return { index: record.index, epoch: record.epoch, kind: record.kind as EntryKind, time: record.time, payload: new Uint8Array(record.payload) };
 }
 
 /** Number and tag together are a segment's id: bytes of an earlier life of its file never carry it. */

@@ -216,7 +216,7 @@ class Work {
       if (known !== undefined && known.last < index && this.isNews(segment.number)) this.damaged(`bucket ${bucket}: entries ${known.last + 1} to ${index} are missing`);
     }
     this.copies.control(record);
-    segment.items?.push({ ...record, payload: Uint8Array.from(record.payload) });
+    segment.items?.push({ ...record, payload: new Uint8Array(record.payload) });
   }
 
   /** Does an entry join on to what is known of its bucket? Where it does not, something before it was lost. */
