@@ -34,7 +34,8 @@ export class Copy {
     this.limits = limits;
     this.log = new LogView({ ...start, time: start.lastTime });
     this.promised = Math.max(this.log.lastEpoch, start.baseEpoch); // R11: at start the greatest epoch in the log
-    this.commit = start.applied;
+    const floorWasMoved = !start.incomplete && start.floor > start.base + 1;
+    this.commit = floorWasMoved ? Math.max(start.applied, start.floor) : start.applied; // a floor is applied only at or below what is
     this.applied = start.applied;
     this.incomplete = start.incomplete;
     assert(start.incomplete || (start.applied >= start.base && start.applied <= start.last), "a whole copy's state lies within its log");
@@ -60,6 +61,7 @@ export class Copy {
     const ticket = this.effects.reset(this.bucket, start.base, start.baseEpoch);
     this.incomplete = true;
     this.log.reset(start, ticket);
+    this.effects.floor(this.bucket, start.floor);
     return ticket;
   }
 
@@ -110,7 +112,7 @@ export class Copy {
     const to = Math.min(this.commit, this.log.durableTo);
     for (const entry of entries) {
       // A snapshot may have come between the question and the answer.
-      if (entry.index === this.applied + 1 && entry.index <= to && entry.epoch === this.log.epochAt(entry.index)) this.#apply(entry);
+      if (entry.index === this.applied + 1 && entry.index <= to) this.#apply(entry);
     }
     if (this.applied === before) return false; // asked again with the next tick
     this.applyCommitted();

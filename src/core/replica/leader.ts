@@ -183,7 +183,8 @@ export class Leader implements Leadership {
       return;
     }
     assert(!peer.joining, "who joins lacks nothing");
-    this.#startSnapshot(peer);
+    const hasState = this.copy.applied >= log.floor - 1 && log.epochAt(this.copy.applied) !== undefined;
+    if (hasState) this.#startSnapshot(peer); // else the log is being replayed; it reports again
   }
 
   #startSnapshot(peer: Peer): void {
