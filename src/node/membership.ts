@@ -31,6 +31,8 @@ export interface Registration {
 
 export interface MembershipEvents {
   changed(change: TableChange): void;
+  /** The nodes whose leases are alive, as just read. */
+  leases(alive: readonly { readonly node: string; readonly incarnation: number }[]): void;
   /** The node must stop: it is not the node any more, or the control log holds what it does not understand. */
   failed(error: Error): void;
 }
@@ -125,7 +127,9 @@ export class Membership {
   async #until(until: () => boolean): Promise<void> {
     if (until()) return;
     const abort = new AbortController();
-    const seen = new Promise<true>((resolve) => this.#waiters.push({ until, resolve: () => resolve(true) }));
+    const seen = new Promise<true>((resolve) => {
+      this.#waiters.push({ until, resolve: () => resolve(true) });
+    });
     const late = sleep(REGISTER_TIMEOUT_MS, false as const, { signal: abort.signal }).catch(() => false as const);
     const inTime = await Promise.race([seen, late]);
     abort.abort();
@@ -155,9 +159,13 @@ export class Membership {
   }
 
   #keepLease(): void {
-    const renew = (): void => void this.#control.lease(this.#node, this.incarnation, LEASE_MS).catch(() => undefined);
-    renew();
-    this.#lease = setInterval(renew, LEASE_MS / 3);
-    this.#lease.unref();
+    const renew = async (): Promise<void> => {
+      await this.#control.lease(this.#node, this.incarnation, LEASE_MS);
+      this.#events.leases(await this.#control.alive());
+    };
+    // A lease that is not renewed in time ends; who hears nothing of it proposes nothing (R6).
+    const renewAgain = (): void => void renew().catch(() => undefined);
+    renewAgain();
+    this.#lease = setInterval(renewAgain, LEASE_MS / 3);
   }
 }

@@ -19,6 +19,8 @@ export interface GatewaySink {
   hop(to: string, bucket: number, epoch: number, request: HopRequest): void;
   /** The hot hop: one frame of an attached line. */
   publish(to: string, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, frame: Frame): void;
+  /** A flush is due at the end of this turn. */
+  wake(): void;
 }
 
 /** A request held until its answer or its deadline (R30). */
@@ -50,7 +52,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** Lines and requests whose question is due or out; walked by `tick`. */
   readonly #waiting = new Set<Line | Held>();
   #acks: Line[] = [];
-  #now = 0;
+  /** Milliseconds of the node's monotonic clock, told before a turn's first event. */
+  now = 0;
   #sweepAt = 0;
   #question = 0;
   #held = 0;
@@ -88,8 +91,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
       done(failed("overloaded"));
       return;
     }
-    const deadline = this.#now + deadlineMs;
-    const held: Held = { bucket: this.#bucketOf(request.device), request, deadline, done, question: 0, askAt: this.#now, tries: 0, handedOver: false };
+    const deadline = this.now + deadlineMs;
+    const held: Held = { bucket: this.#bucketOf(request.device), request, deadline, done, question: 0, askAt: this.now, tries: 0, handedOver: false };
     this.#held += 1;
     this.#waiting.add(held);
     this.#ask(held);
@@ -108,8 +111,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
     }
   }
 
-  tick(now: number): void {
-    this.#now = now;
+  tick(): void {
+    const now = this.now;
     for (const waiting of this.#waiting) {
       if (this.#expired(waiting)) this.#giveUp(waiting);
       else if (now >= waiting.askAt && !sentOnce(waiting)) this.#ask(waiting);
@@ -135,7 +138,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** The link to a node broke: what was on it may be lost, so its lines attach anew; same node or another, the answer tells. */
   linkLost(node: string): void {
     for (let bucket = 0; bucket < this.#lines.length; bucket += 1) this.#pause(bucket, (line) => line.leader === node);
-    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node && !sentOnce(waiting)) waiting.askAt = this.#now;
+    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node && !sentOnce(waiting)) waiting.askAt = this.now;
   }
 
   answered(from: string, bucket: number, answer: HopAnswer): void {
@@ -168,6 +171,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     if (line.ackDue) return;
     line.ackDue = true;
     this.#acks.push(line);
+    this.#sink.wake();
   }
 
   received(line: Line): void {
@@ -186,7 +190,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #attach(line: Line): void {
     if (line.state === "closed") return;
     line.state = "asking";
-    line.waitingSince = this.#now;
+    line.waitingSince = this.now;
     this.#waiting.add(line);
     this.#ask(line);
   }
@@ -194,7 +198,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #ask(waiting: Line | Held): void {
     this.#asking.delete(waiting.question);
     const route = this.#routes[waiting.bucket];
-    waiting.askAt = this.#now + this.#limits.askAgainMs;
+    waiting.askAt = this.now + this.#limits.askAgainMs;
     if (route === undefined || route.dark) return;
     this.#question += 1;
     waiting.question = this.#question;
@@ -207,7 +211,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** The leader says not now: asked again after a back-off. */
   #askLater(waiting: Line | Held): void {
     waiting.question = 0;
-    waiting.askAt = this.#now + Math.min(this.#limits.backoffCapMs, this.#limits.backoffMs * 2 ** Math.min(waiting.tries, 16));
+    waiting.askAt = this.now + Math.min(this.#limits.backoffCapMs, this.#limits.backoffMs * 2 ** Math.min(waiting.tries, 16));
     waiting.tries += 1;
     if (!(waiting instanceof Line)) waiting.handedOver = false;
   }
@@ -245,7 +249,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #settleHeld(held: Held, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
-    if (answer.type === "failed" && ASK_AGAIN.has(answer.code) && this.#now < held.deadline) return this.#askLater(held);
+    if (answer.type === "failed" && ASK_AGAIN.has(answer.code) && this.now < held.deadline) return this.#askLater(held);
     this.#forgetHeld(held);
     held.done(answer);
   }
@@ -326,7 +330,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #expired(waiting: Line | Held): boolean {
-    return this.#now >= (waiting instanceof Line ? waiting.waitingSince + this.#limits.pauseMs : waiting.deadline);
+    return this.now >= (waiting instanceof Line ? waiting.waitingSince + this.#limits.pauseMs : waiting.deadline);
   }
 
   #giveUp(waiting: Line | Held): void {

@@ -1,0 +1,159 @@
+// The composition root: the only file that wires storage, control log, node and front-ends into a running broker.
+
+import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import type { Settings } from "./config.ts";
+import { EmbeddedControl } from "./control/embedded.ts";
+import type { NodeLimits } from "./core/node.ts";
+import { startDeviceServer } from "./device/server.ts";
+import { startHttpServer } from "./http/server.ts";
+import { RunningNode, VERSION } from "./node/node.ts";
+import { createLog, type Log } from "./observe/log.ts";
+import { createMetrics } from "./observe/metrics.ts";
+import { openStorage } from "./storage/open.ts";
+import type { LogEvents } from "./storage/port.ts";
+
+export interface Broker {
+  /** HOST:PORT where it listens; the real port where 0 was asked for. */
+  readonly httpAddress: string;
+  readonly deviceAddress: string;
+  readonly node: RunningNode;
+  /** Refuses new work and lets what is open end: sockets are told when to come back. */
+  drain(): Promise<void>;
+  /** Writes the last checkpoint and closes the files. */
+  close(): Promise<void>;
+}
+
+/** Resolves when every bucket is open and both ports listen. `failed`: the node could not go on after its start; by default the process logs and exits with 70. */
+export async function startBroker(settings: Settings, failed?: (error: Error) => void): Promise<Broker> {
+  const log = createLog(settings.logLevel, settings.node);
+  const stop = failed ?? ((error: Error) => exitWith(log, error));
+  const relay = relayUntilConnected(stop);
+  const directory = settings.data;
+  const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes }, relay.events);
+  const undo: (() => Promise<unknown>)[] = [() => storage.close()];
+  try {
+    const control = await EmbeddedControl.open(join(directory));
+    undo.unshift(() => control.close());
+    const node = await RunningNode.start(
+      {
+        id: settings.node,
+        zone: settings.zone,
+        address: { http: settings.http, device: settings.device, peer: "" },
+        bucketCount: settings.bucketCount,
+        storage,
+        control,
+        limits: limitsOf(settings),
+        checkpoints: {
+          seconds: settings.checkpointSeconds,
+          bytesPerSecond: settings.checkpointBytesPerSecond,
+          dirtyDevices: Math.ceil(settings.stateCacheDevices / 2),
+        },
+        retention: { seconds: settings.retainSeconds, bytes: settings.retainBytes },
+        failed: stop,
+        full: (isFull) => (isFull ? log.error("the disk is full: writes are refused with storage_full until there is space") : log.info("the disk has space again")),
+      },
+      relay.connect,
+    );
+    undo.unshift(() => node.stop());
+    const loop = monitorEventLoopDelay({ resolution: 10 });
+    loop.enable();
+    const metrics = createMetrics({
+      build: { version: VERSION, node: settings.node },
+      numbers: () => node.status().numbers,
+      waiting: () => node.status().waiting,
+      histograms: { event_loop_delay: loop },
+    });
+    const device = await startDeviceServer({ node, settings, log });
+    undo.unshift(() => device.close());
+    const http = await startHttpServer({ node, settings, log, metrics });
+    log.info({ http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
+    let drained: Promise<unknown> | undefined;
+    const drain = async (): Promise<void> => {
+      drained ??= Promise.all([http.close(), device.close()]);
+      await drained;
+    };
+    return {
+      httpAddress: http.address,
+      deviceAddress: device.address,
+      node,
+      drain,
+      async close() {
+        await drain();
+        loop.disable();
+        await node.stop();
+        await control.close();
+        await storage.close();
+      },
+    };
+  } catch (error) {
+    for (const step of undo) await step().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** The settings as the core's limits, each with its unit there. */
+export function limitsOf(settings: Settings): NodeLimits {
+  const perBucket = (all: number, least: number): number => Math.max(least, Math.ceil(all / settings.bucketCount));
+  const bodyBytes = settings.maxPayloadBytes + settings.maxHeadersBytes + BODY_OVERHEAD_BYTES;
+  return {
+    replica: {
+      residentBytes: perBucket(settings.tailCacheBytes, 64 * 1024),
+      appendBytes: 1024 * 1024,
+      inflightBytes: 8 * 1024 * 1024,
+      partBytes: 512 * 1024,
+      nearEntries: 4096,
+      resendMs: 250,
+      heartbeatMs: 100,
+      acclimationMs: 60_000,
+    },
+    stream: { cachedDevices: perBucket(settings.stateCacheDevices, 64) },
+    admission: {
+      window: settings.window,
+      sessionsPerDevice: settings.sessionsPerDevice,
+      keyRetentionMs: settings.keyRetentionSeconds * 1000,
+      keySpaceBytes: settings.keyBytesPerBucket,
+      bodyBytes,
+      held: 10_000,
+      waiting: 10_000,
+      seats: settings.maxConnections,
+    },
+    gateway: {
+      window: settings.window,
+      windowBytes: settings.windowBytes,
+      requests: 10_000,
+      askAgainMs: 500,
+      pauseMs: 60_000,
+      backoffMs: 20,
+      backoffCapMs: 500,
+    },
+    coordinator: { suspicionMs: 500, loneSuspicionMs: 2000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
+    beatMs: 100,
+  };
+}
+
+/** What msgpack adds around payload and headers in a body. */
+const BODY_OVERHEAD_BYTES = 64;
+
+/** The log speaks before the node exists: nothing is written until then, so only failures can come. */
+function relayUntilConnected(failed: (error: Error) => void): { readonly events: LogEvents; readonly connect: (to: LogEvents) => void } {
+  let to: LogEvents | undefined;
+  return {
+    events: {
+      durable: (ticket) => to?.durable(ticket),
+      full: (isFull) => to?.full(isFull),
+      failed: (error) => (to === undefined ? failed(error) : to.failed(error)),
+    },
+    connect: (events) => {
+      to = events;
+    },
+  };
+}
+
+/** sysexits.h: an internal software error. */
+const EXIT_INTERNAL = 70;
+
+function exitWith(log: Log, error: Error): void {
+  log.fatal({ err: error }, "the node stops: it cannot go on; what was answered is on disk, start it again");
+  log.flush(() => process.exit(EXIT_INTERNAL));
+}

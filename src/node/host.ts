@@ -1,0 +1,196 @@
+// The driver of a node's core: performs its effects on the log and the state store, keeps its clocks, and ends each turn with one flush (architecture.md, "Data path").
+
+import { BellhopError } from "../base/errors.ts";
+import type { Entry } from "../core/entry.ts";
+import type { GatewayId, HopAnswer } from "../core/hop.ts";
+import { CoreNode, type Beat, type Hop, type NodeEffects, type NodeLimits } from "../core/node.ts";
+import type { CopyAtStart, LoadPurpose, PeerMessage, Ticket } from "../core/replica/types.ts";
+import type { Command } from "../core/table/commands.ts";
+import type { Table, TableChange } from "../core/table/table.ts";
+import type { Log, LogEvents, RecoveredCopy, StateStore } from "../storage/port.ts";
+
+/** Heartbeats, overdue questions and time-outs are looked at this often. */
+const TICK_MS = 20;
+/** Bytes of one read of the log for the core. */
+const LOAD_BYTES = 1024 * 1024;
+
+export interface HostStorage {
+  readonly log: Log;
+  readonly state: StateStore;
+  readonly copies: readonly RecoveredCopy[];
+}
+
+export interface HostEvents {
+  propose(command: Command): void;
+  /** The node cannot go on: a broken invariant, a failed disk. It must stop (R24). */
+  failed(error: Error): void;
+  /** After each turn: what was committed can be told to watchers. */
+  turned(): void;
+  full(isFull: boolean): void;
+}
+
+export class Host implements NodeEffects {
+  readonly core: CoreNode;
+  readonly log: Log;
+  readonly state: StateStore;
+  readonly #events: HostEvents;
+  readonly #ticker: NodeJS.Timeout;
+  #inTurn = false;
+  #stopped = false;
+
+  /** `times`: of the last entry of each copy (R32). */
+  constructor(options: {
+    readonly id: string;
+    readonly incarnation: number;
+    readonly table: Table;
+    readonly storage: HostStorage;
+    readonly times: ReadonlyMap<number, number>;
+    readonly limits: NodeLimits;
+    readonly events: HostEvents;
+  }) {
+    const { storage, times } = options;
+    this.log = storage.log;
+    this.state = storage.state;
+    this.#events = options.events;
+    const copies = new Map(storage.copies.map((copy) => [copy.bucket, copy]));
+    this.core = new CoreNode({
+      id: options.id,
+      incarnation: options.incarnation,
+      table: options.table,
+      effects: this,
+      limits: options.limits,
+      copyAtStart: (bucket) => copyAtStart(copies.get(bucket), storage.state.applied(bucket), times.get(bucket) ?? 0),
+      stateOf: (bucket) => ({
+        get: (name) => storage.state.get(bucket, name),
+        range: (prefix, after) => storage.state.range(bucket, prefix, after),
+      }),
+    });
+    this.#ticker = setInterval(() => this.run(() => this.core.tick()), TICK_MS);
+  }
+
+  /** What the log tells; given to it before it exists. */
+  get logEvents(): LogEvents {
+    return {
+      durable: (ticket) => {
+        this.run(() => this.core.durable(ticket));
+        this.#endTurn();
+      },
+      full: (isFull) => {
+        this.core.storageFull = isFull;
+        this.#events.full(isFull);
+      },
+      failed: (error) => this.fail(error),
+    };
+  }
+
+  start(): void {
+    this.run(() => this.core.start());
+  }
+
+  tableChanged(change: TableChange): void {
+    this.run(() => this.core.tableChanged(change));
+  }
+
+  /** Runs an event of the core within a turn; whatever it throws stops the node. */
+  run<T>(event: () => T): T | undefined {
+    if (this.#stopped) return undefined;
+    this.wake();
+    try {
+      return event();
+    } catch (error) {
+      this.fail(error as Error);
+      return undefined;
+    }
+  }
+
+  fail(error: Error): void {
+    if (this.#stopped) return;
+    this.stop();
+    this.#events.failed(error);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#ticker);
+  }
+
+  // --- NodeEffects ---
+
+  /** Opens a turn: the clocks are read, and one flush follows when the events at hand are taken. */
+  wake(): void {
+    if (this.#inTurn) return;
+    this.#inTurn = true;
+    this.core.clock(performance.now(), Date.now());
+    setImmediate(this.#endTurn);
+  }
+
+  write(bucket: number, entry: Entry): Ticket {
+    return this.log.append(bucket, entry);
+  }
+
+  reset(bucket: number, index: number, epoch: number): Ticket {
+    return this.log.reset(bucket, index, epoch);
+  }
+
+  fill(bucket: number, entries: readonly Entry[]): Ticket {
+    return this.log.fill(bucket, entries);
+  }
+
+  mark(bucket: number, incomplete: boolean): Ticket {
+    return this.log.mark(bucket, incomplete);
+  }
+
+  floor(bucket: number, index: number): void {
+    this.log.floor(bucket, index);
+  }
+
+  load(bucket: number, purpose: LoadPurpose, from: number, to: number): void {
+    this.log.readRange(bucket, from, to, LOAD_BYTES).then(
+      (entries) => this.run(() => this.core.loaded(bucket, purpose, entries)),
+      (error: unknown) => this.fail(error as Error),
+    );
+  }
+
+  propose(command: Command): void {
+    this.#events.propose(command);
+  }
+
+  // One node has no peers: links between nodes come with the cluster.
+  install(bucket: number): void {
+    throw new BellhopError("internal", `bucket ${bucket} is to install a snapshot, but this node has no peers`);
+  }
+
+  send(to: string, message: PeerMessage): void {
+    throw new BellhopError("internal", `a ${message.type} for node ${to}, but this node has no peers`);
+  }
+
+  hop(to: string, hop: Hop): void {
+    throw new BellhopError("internal", `bucket ${hop.bucket} is led by ${to}, but this node has no peers`);
+  }
+
+  answer(to: GatewayId, bucket: number, answer: HopAnswer): void {
+    // A gateway of a former incarnation of this node: nobody hears it (B9).
+    if (to.node !== this.core.id) throw new BellhopError("internal", `a ${answer.type} of bucket ${bucket} for node ${to.node}, but this node has no peers`);
+  }
+
+  beat(to: string, { from }: Beat): void {
+    throw new BellhopError("internal", `a beat of ${from.node} for node ${to}, but this node has no peers`);
+  }
+
+  readonly #endTurn = (): void => {
+    if (!this.#inTurn || this.#stopped) return;
+    try {
+      this.core.flush();
+      this.#inTurn = false;
+      this.#events.turned();
+    } catch (error) {
+      this.fail(error as Error);
+    }
+  };
+}
+
+function copyAtStart(found: RecoveredCopy | undefined, applied: number, lastTime: number): CopyAtStart {
+  if (found === undefined) return { floor: 1, base: 0, baseEpoch: 0, last: 0, epochs: [], incomplete: false, applied, lastTime };
+  const { floor, base, baseEpoch, last, epochs, incomplete } = found;
+  return { floor, base, baseEpoch, last, epochs, incomplete, applied, lastTime };
+}

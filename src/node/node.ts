@@ -1,0 +1,226 @@
+// A running node: started from its storage and control log, stopped in order, and what it offers to the front-ends.
+
+import { readFileSync } from "node:fs";
+import { BellhopError } from "../base/errors.ts";
+import type { ControlLog } from "../control/port.ts";
+import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } from "../core/gateway/types.ts";
+import type { NodeLimits } from "../core/node.ts";
+import type { NodeAddress } from "../core/table/commands.ts";
+import type { TableChange } from "../core/table/table.ts";
+import type { Log as WriteAheadLog, LogEvents, Recovery, StateStore } from "../storage/port.ts";
+import type { DeviceView, Explanation, NodeApi, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
+import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
+import { Host } from "./host.ts";
+import { Membership } from "./membership.ts";
+import { Retention, type RetentionLimits } from "./retention.ts";
+import { Streams } from "./streams.ts";
+
+/** A start waits this long for its buckets to open. */
+const OPEN_TIMEOUT_MS = 60_000;
+
+export interface NodeOptions {
+  readonly id: string;
+  readonly zone: string;
+  readonly address: NodeAddress;
+  readonly bucketCount: number;
+  readonly storage: NodeStorage;
+  readonly control: ControlLog;
+  readonly limits: NodeLimits;
+  readonly checkpoints: CheckpointLimits;
+  readonly retention: RetentionLimits;
+  /** The node cannot go on; called once. */
+  readonly failed: (error: Error) => void;
+  readonly full: (isFull: boolean) => void;
+}
+
+export interface NodeStorage {
+  readonly recovery: Recovery;
+  readonly log: WriteAheadLog;
+  readonly state: StateStore;
+}
+
+export const VERSION = (JSON.parse(readFileSync(packageFile(), "utf8")) as { version: string }).version;
+
+export class RunningNode implements NodeApi {
+  readonly host: Host;
+  readonly #streams: Streams;
+  readonly #membership: Membership;
+  readonly #checkpointer: Checkpointer;
+  readonly #retention: Retention;
+  readonly #startedAt = performance.now();
+
+  private constructor(options: NodeOptions, membership: Membership, times: ReadonlyMap<number, number>) {
+    const { storage, failed } = options;
+    this.#membership = membership;
+    this.host = new Host({
+      id: options.id,
+      incarnation: membership.incarnation,
+      table: membership.table,
+      storage: { log: storage.log, state: storage.state, copies: storage.recovery.copies },
+      times,
+      limits: options.limits,
+      events: {
+        propose: (command) => membership.propose(command),
+        failed,
+        turned: () => this.#streams.tellWatchers(),
+        full: options.full,
+      },
+    });
+    this.#streams = new Streams(this.host.core, storage.log);
+    this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
+    this.#retention = new Retention(this.host, options.retention);
+  }
+
+  /** Registers, and resolves when every bucket that it leads is open. `connect` is given where the log's events go. */
+  static async start(options: NodeOptions, connect: (events: LogEvents) => void): Promise<RunningNode> {
+    const { storage, control, id, zone, address } = options;
+    const { recovery } = storage;
+    if (!recovery.clean) throw new BellhopError("internal", damageReport(recovery));
+    let node: RunningNode | undefined;
+    const membership = await Membership.follow(control, {
+      changed: (change: TableChange) => node?.host.tableChanged(change),
+      leases: (alive) => node?.host.run(() => node?.host.core.leases(alive)),
+      failed: (error) => (node === undefined ? options.failed(error) : node.host.fail(error)),
+    });
+    const incomplete = recovery.copies.filter((copy) => copy.incomplete).map((copy) => copy.bucket);
+    await membership.register({ node: id, store: recovery.storeId, clean: recovery.clean, incomplete, address, zone });
+    await membership.begin(options.bucketCount, 1, 1);
+    node = new RunningNode(options, membership, await lastTimes(storage));
+    connect(node.host.logEvents);
+    node.host.start();
+    await node.#opened();
+    return node;
+  }
+
+  /** Writes the last checkpoint and closes the log; what was answered is on disk in any case. */
+  async stop(): Promise<void> {
+    this.#retention.stop();
+    await this.#checkpointer.stop(true);
+    this.host.stop();
+    await this.#membership.close();
+  }
+
+  // --- NodeApi ---
+
+  turn(): void {
+    this.host.wake();
+  }
+
+  open(socket: DeviceSocket, hello: Hello): DeviceLine {
+    this.host.wake();
+    return this.host.core.open(socket, hello);
+  }
+
+  request(request: GatewayRequest, deadlineMs: number, done: (answer: GatewayAnswer) => void): void {
+    this.host.run(() => this.host.core.request(request, deadlineMs, done));
+  }
+
+  read(device: string, options: ReadOptions): Promise<StreamPage> {
+    return this.#streams.read(device, options);
+  }
+
+  watch(device: string, watcher: StreamWatcher): () => void {
+    return this.#streams.watch(device, watcher);
+  }
+
+  device(device: string): DeviceView | undefined {
+    return this.#streams.device(device);
+  }
+
+  devices(after: string, limit: number): readonly DeviceView[] {
+    return this.#streams.devices(after, limit);
+  }
+
+  state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined {
+    return this.#streams.state(device);
+  }
+
+  explain(device: string): Explanation | undefined {
+    return this.#streams.explain(device);
+  }
+
+  status(): NodeStatus {
+    const { core, log, state } = this.host;
+    const copies = core.copies;
+    const open = copies.filter((copy) => copy.replica.isOpen).length;
+    const led = copies.filter((copy) => copy.replica.role === "leader").length;
+    const total = core.table.buckets.length;
+    const why: string[] = [];
+    if (open < total) why.push(`${total - open} of ${total} buckets are not open`);
+    if (core.storageFull) why.push("the disk is full: writes wait for space, reads go on");
+    const { lines, waitingLines, requests } = core.gateway.counts;
+    const sum = (of: (copy: (typeof copies)[number]) => number): number => copies.reduce((all, copy) => all + of(copy), 0);
+    const logStats = log.stats();
+    const stateStats = state.stats();
+    return {
+      node: core.id,
+      incarnation: core.incarnation,
+      version: VERSION,
+      uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
+      ready: why.length === 0,
+      why,
+      buckets: { total, led, open },
+      devices: { connected: lines },
+      waiting: {
+        lines: waitingLines,
+        requests,
+        log_bytes: logStats.bytesWaiting,
+        log_groups: logStats.groupsInFlight,
+        unapplied_entries: sum((copy) => copy.replica.last - copy.replica.applied),
+        dirty_devices: sum((copy) => copy.machine.dirtyDevices),
+        proposals: this.#membership.waiting,
+      },
+      numbers: {
+        devices_connected: lines,
+        buckets_led: led,
+        buckets_open: open,
+        streams_watched: this.#streams.watched,
+        entries_total: sum((copy) => copy.replica.commit),
+        resident_bytes: sum((copy) => copy.replica.residentBytes),
+        log_segments: logStats.segments,
+        log_bytes: logStats.bytes,
+        log_groups_total: logStats.groups,
+        log_written_bytes_total: logStats.bytesWritten,
+        storage_full: core.storageFull ? 1 : 0,
+        state_bytes: stateStats.bytes,
+        checkpoint_bytes_total: stateStats.checkpointBytes,
+        checkpoints_total: stateStats.checkpoints,
+      },
+    };
+  }
+
+  /** Every bucket led here is open: its Gov entry is committed and applied (R16). */
+  async #opened(): Promise<void> {
+    const deadline = performance.now() + OPEN_TIMEOUT_MS;
+    while (this.host.core.copies.some((copy) => copy.replica.role === "leader" && !copy.replica.isOpen)) {
+      if (performance.now() > deadline) throw new BellhopError("internal", `Not every bucket opened within ${OPEN_TIMEOUT_MS / 1000} s.`);
+      await new Promise((resolve) => {
+        setTimeout(resolve, 5);
+      });
+    }
+  }
+}
+
+/** The time of each copy's last entry: admission never goes below it (R32). */
+async function lastTimes({ recovery, log }: NodeStorage): Promise<Map<number, number>> {
+  const times = new Map<number, number>();
+  for (const { bucket, base, last } of recovery.copies) {
+    if (last === base) continue;
+    const [entry] = await log.read(bucket, [last], 1);
+    if (entry !== undefined) times.set(bucket, entry.time);
+  }
+  return times;
+}
+
+function damageReport(recovery: Recovery): string {
+  const damage = recovery.damage.map((line) => `  ${line}`).join("\n");
+  return (
+    `The data directory is damaged below what was known to be on disk, so answered messages may be missing from it:\n${damage}\n` +
+    `Nothing was changed. Restore the directory from a copy, or move it away to start empty.`
+  );
+}
+
+function packageFile(): URL {
+  const here = new URL("../../package.json", import.meta.url);
+  return import.meta.url.includes("/dist/") ? new URL("../../../package.json", import.meta.url) : here;
+}
