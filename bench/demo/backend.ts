@@ -30,10 +30,12 @@ class Watched {
   readonly name: string;
   latest: Content = {};
   messages = 0;
+  /** Messages of a burst since the last command. */
+  burst = 0;
   missingOffsets = 0;
   /** The last offset seen; undefined until it follows the stream. */
   offset: number | undefined;
-  command: { readonly text: string; readonly sentAt: number; readonly messagesBefore: number } | undefined;
+  command: { readonly text: string; readonly sentAt: number } | undefined;
 
   constructor(name: string) {
     this.name = name;
@@ -78,13 +80,14 @@ async function take(device: Watched, entry: ShownEntry): Promise<void> {
   device.messages += 1;
   const content = entry.payload as Content;
   if (content["report"] !== undefined) device.latest = content;
+  if (content["burst"] !== undefined) device.burst += 1;
   if (content["did"] === undefined || device.command?.text !== content["did"]) return;
 
-  const { text, sentAt, messagesBefore } = device.command;
+  const { text, sentAt } = device.command;
   device.command = undefined;
   actedOn += 1;
   const took = Math.round(performance.now() - sentAt);
-  if (text.startsWith("burst")) return say(device, "←", `${text}: ${device.messages - messagesBefore - 1} messages in ${took} ms, the last at offset ${offset}`);
+  if (text.startsWith("burst")) return say(device, "←", `${text}: ${device.burst} messages in ${took} ms, the last at offset ${offset}`);
   const { body } = await call(at, { path: `/v1/devices/${device.name}/state?at=${offset}` });
   say(device, "←", `${text}: done in ${took} ms; it reports ${JSON.stringify((body as { reported: { document: Content } }).reported.document)}`);
 }
@@ -96,7 +99,8 @@ async function command(): Promise<void> {
     const device = devices[(round >> 1) % devices.length]!;
     if (round % 2 === 1 || device.offset === undefined || device.command !== undefined) continue;
     const text = COMMANDS[(round >> 1) % COMMANDS.length]!;
-    device.command = { text, sentAt: performance.now(), messagesBefore: device.messages };
+    device.command = { text, sentAt: performance.now() };
+    device.burst = 0;
     commands += 1;
     const headers = { "content-type": "text/plain", "idempotency-key": randomUUID() };
     const { body } = await call(at, { method: "POST", path: `/v1/devices/${device.name}/messages`, headers, body: text });

@@ -13,23 +13,30 @@ import type { DemoSummary } from "./backend.ts";
 /** Each device and what it measures at first. */
 const DEVICES = [["cpu-probe", "cpu"], ["memory-probe", "mem"], ["network-probe", "net"]] as const;
 
-const { values } = parseArgs({ options: { seconds: { type: "string" }, data: { type: "string", default: SETTINGS.data.default }, http: { type: "string", default: SETTINGS.http.default }, device: { type: "string", default: SETTINGS.device.default } } });
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string" },
+    data: { type: "string", default: SETTINGS.data.default },
+    http: { type: "string", default: SETTINGS.http.default },
+    device: { type: "string", default: SETTINGS.device.default },
+  },
+});
 const children: ChildProcess[] = [];
+const stop = new AbortController();
 
-/** Children are out of the terminal's reach (their own group), so that Ctrl-C comes here first and they end in order. */
+/** Children are out of the terminal's reach (each in a group of its own), so that Ctrl-C comes here first and they end in order. */
 function start(path: string, ...words: string[]): ChildProcess {
   const child = fork(sibling(path), words, { detached: true });
   children.push(child);
   return child;
 }
 
-const stop = new AbortController();
 process.once("SIGINT", () => stop.abort()).once("SIGTERM", () => stop.abort());
 process.once("exit", () => children.forEach((child) => child.kill("SIGKILL"))); // Whatever happens here, nothing is left behind.
 
 const broker = start("../src/main", "start", "--data", values.data, "--http", values.http, "--device", values.device, "--log-level", "warn");
-const failed = once(broker, "exit").then(([code]) => process.exit(stop.signal.aborted ? 0 : Number(code ?? 1)));
-await Promise.race([failed, ready(values.http, broker)]);
+broker.once("exit", (code) => stop.signal.aborted || process.exit(code ?? 1)); // It has said why.
+await ready(values.http, broker);
 note(`\nThree devices measure this machine and act on commands; a backend reads their streams and commands them. ${styled(process.stderr, "bold", "Ctrl-C ends it.")}\n`);
 const devices = DEVICES.map(([name, report]) => start("./demo/device", values.device, name, report));
 const backend = start("./demo/backend", values.http, ...DEVICES.map(([name]) => name));

@@ -1,6 +1,6 @@
 // An entry of a stream as the HTTP API shows it, and as a line for people.
 
-import { styled, type Style } from "./output.ts";
+import { printable, styled, type Style } from "./output.ts";
 
 export interface ShownEntry {
   readonly offset: string;
@@ -21,9 +21,4 @@ export function entryLine(entry: ShownEntry): string {
   const payload = typeof entry.payload === "string" ? entry.payload : JSON.stringify(entry.payload);
   const time = new Date(entry.time).toISOString().slice(11, 23);
   return `${entry.offset.padStart(8)}  ${styled(process.stdout, "dim", time)}  ${styled(process.stdout, COLOURS[entry.type], entry.type.padEnd(8))}  ${printable(payload)}`;
-}
-
-/** Control characters of a message never reach the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`);
 }

@@ -13,6 +13,8 @@ export const EXIT = {
   later: { code: 5, meaning: "the broker cannot do it now: the same command may work later" },
   notFound: { code: 6, meaning: "the device, the file or the position does not exist" },
   unhealthy: { code: 7, meaning: "the broker is not ready, or data is damaged" },
+  /** Set by src/broker.ts: what was answered is on disk, and the next start goes on from there. */
+  stopped: { code: 70, meaning: "start: the node stopped itself, on a failed disk or a broken invariant; the log says why" },
   interrupted: { code: 130, meaning: "stopped by Ctrl-C before it was done" },
 } as const satisfies Record<string, { code: number; meaning: string }>;
 

@@ -22,6 +22,11 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
+/** Control characters of a message never reach the terminal. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}/gu, (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`);
+}
+
 /** One JSON document a line, so that a program can read results as they come. */
 export function printJson(value: unknown): void {
   print(JSON.stringify(value));

@@ -1,0 +1,98 @@
+// bellhop simulate: a device at the prompt; lines typed are published, what comes is printed.
+
+import { createInterface } from "node:readline";
+
+import { Command } from "commander";
+
+import { connect, DeviceError, type ConnectionChange, type Device, type JsonObject } from "../../clients/device/src/index.ts";
+import { SETTINGS } from "../config.ts";
+import { CliError, EXIT, exitOf, isErrorCode } from "./exit.ts";
+import { withExamples, withOutput, type OutputOption } from "./options.ts";
+import { note, printable, printJson, print, styled } from "./output.ts";
+
+interface SimulateOptions extends OutputOption {
+  readonly at: string;
+  readonly outbox?: string;
+}
+
+const REPORT = "/report ";
+
+export function simulateCommand(): Command {
+  const command = withOutput(new Command("simulate"))
+    .description("be a device: lines typed are published, what comes is printed; Ctrl-D ends it")
+    .argument("<device>", "id of the device")
+    .option("--at <host:port,…>", "where devices connect", process.env["BELLHOP_DEVICE"] ?? SETTINGS.device.default)
+    .option("--outbox <file>", "keep what is not answered in a file, over a restart");
+  withExamples(command, ["bellhop simulate lamp-1", "echo on | bellhop simulate lamp-1", `bellhop simulate lamp-1       then type: ${REPORT}{"brightness": 80}`]);
+  return command.action(simulate);
+}
+
+async function simulate(name: string, options: SimulateOptions): Promise<void> {
+  const device = connect({ brokers: options.at.split(","), device: name, ...(options.outbox === undefined ? {} : { outbox: options.outbox }) });
+  device.on("connection", (change) => note(styled(process.stderr, "dim", inWords(change))));
+  device.on("missed", ({ from, to, code }) => note(`messages at offsets ${from} to ${to} may be missing: ${code}`));
+  device.on("desired", () => {
+    const { version, document } = device.state.desired;
+    tell(options, { desired: document, version }, `${styled(process.stdout, "cyan", "←")} desired state ${JSON.stringify(document)}  ${styled(process.stdout, "dim", `version ${version}`)}`);
+  });
+  const stopped = new Promise<never>((_, reject) => device.on("connection", ({ state, error }) => state === "stopped" && reject(failure(error))));
+  if (process.stdin.isTTY) {
+    note(`Lines you type are published as ${name}; ${REPORT}{…} reports state; Ctrl-D ends it.`);
+    note(`Try in another terminal:\n  npx bellhop publish ${name} hello\n  npx bellhop follow ${name} --after 0\n`);
+  }
+
+  const typed = publishLines(device, options).then(() => device.close());
+  try {
+    await Promise.race([Promise.all([typed, printMessages(device, options)]), stopped]);
+  } finally {
+    process.stdin.destroy(); // Or a device that was stopped would wait for the next line.
+  }
+}
+
+function inWords({ state, broker, error, retryInMs }: ConnectionChange): string {
+  const why = error === undefined ? "" : `: ${error.message}`;
+  return state === "waiting" ? `no connection to ${broker}${why}; next try in ${(retryInMs / 1000).toFixed(1)} s` : `${state}${state === "connected" ? ` to ${broker}` : ""}${why}`;
+}
+
+async function publishLines(device: Device, options: SimulateOptions): Promise<void> {
+  const unanswered = new Set<Promise<void>>();
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (line.trim() === "") continue;
+    const sent = publishLine(device, line, options).finally(() => unanswered.delete(sent));
+    unanswered.add(sent);
+  }
+  await Promise.all(unanswered);
+}
+
+/** A refused line is told, and the next one may follow. */
+async function publishLine(device: Device, line: string, options: SimulateOptions): Promise<void> {
+  const started = performance.now();
+  try {
+    if (line.startsWith(REPORT)) await device.state.patch(JSON.parse(line.slice(REPORT.length)) as JsonObject);
+    else await device.publish(line);
+    const ms = Math.round((performance.now() - started) * 10) / 10;
+    tell(options, { published: line, milliseconds: ms }, styled(process.stdout, "dim", `on disk after ${ms} ms`));
+  } catch (error) {
+    if (device.connection === "stopped") return; // It is told once, for all lines.
+    note(`${styled(process.stderr, "red", "not published")}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = EXIT.refused.code;
+  }
+}
+
+async function printMessages(device: Device, options: SimulateOptions): Promise<void> {
+  for await (const message of device) {
+    tell(options, { offset: String(message.offset), payload: message.text() }, `${styled(process.stdout, "cyan", "←")} ${printable(message.text())}  ${styled(process.stdout, "dim", `offset ${message.offset}`)}`);
+  }
+}
+
+function tell(options: SimulateOptions, value: unknown, text: string): void {
+  if (options.output === "json") printJson(value);
+  else print(text);
+}
+
+function failure(error: Error | undefined): CliError {
+  if (!(error instanceof DeviceError)) return new CliError("failed", "stopped", error?.message ?? "The device was stopped.");
+  const exit = isErrorCode(error.code) ? exitOf(error.code) : "failed";
+  const next = error.code === "taken_over" ? "another process is this device now; give this one another id" : "";
+  return new CliError(exit, error.code, error.message, "", next);
+}

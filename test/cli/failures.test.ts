@@ -1,0 +1,112 @@
+// How commands fail: the exit codes of the table, in words without a stack trace, as JSON for programs.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, describe, expect, test } from "vitest";
+
+import { freePort } from "../../bench/processes.ts";
+import { createProgram } from "../../src/cli/program.ts";
+import { EXIT } from "../../src/cli/exit.ts";
+import { bellhop } from "./command.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "bellhop-cli-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("failures of the command line", () => {
+  test("an unknown command, an unknown option, a missing argument: usage, with a suggestion and no stack trace", async () => {
+    for (const [words, said] of [
+      [["publsh", "lamp-1"], "publish"],
+      [["publish"], "device"],
+      [["status", "--wacth"], "--watch"],
+      [["start", "--htp", "127.0.0.1:1"], "--http"],
+    ] as const) {
+      const ended = await bellhop(words);
+      expect(ended.code, words.join(" ")).toBe(EXIT.usage.code);
+      expect(ended.stderr).toContain(said);
+      expect(ended.stderr).not.toContain("    at ");
+    }
+  });
+
+  test("wrong settings are all named, and nothing is started", async () => {
+    writeFileSync(join(folder, "bellhop.json"), JSON.stringify({ windw: 5, http: "0.0.0.0:80" }));
+    const ended = await bellhop(["config", "check"], { cwd: folder, env: { BELLHOP_WINDOW: "many" } });
+    expect(ended.code).toBe(EXIT.usage.code);
+    for (const said of ['"windw"', "BELLHOP_WINDOW", "beyond loopback", "next:"]) expect(ended.stderr).toContain(said);
+    const started = await bellhop(["start", "--config", join(folder, "bellhop.json")]);
+    expect(started.code).toBe(EXIT.usage.code);
+  });
+
+  test("no broker: unreachable, with what to do next; as JSON for programs", async () => {
+    const at = `127.0.0.1:${await freePort()}`;
+    const ended = await bellhop(["explain", "lamp-1", "--at", at]);
+    expect(ended.code).toBe(EXIT.unreachable.code);
+    expect(ended.stderr).toContain(`No broker answers at ${at}`);
+    expect(ended.stderr).toContain("bellhop start");
+
+    const { code, stderr } = await bellhop(["explain", "lamp-1", "--at", at, "-o", "json"]);
+    expect(code).toBe(EXIT.unreachable.code);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: "unreachable", next: expect.stringContaining("bellhop start") as string } });
+  });
+
+  test("the broker's problems: refused for good at once, retried while it makes sense, never sooner than Retry-After", async () => {
+    const times: number[] = [];
+    let answers: [status: number, code: string][] = [];
+    const server = createServer((_request, response) => {
+      times.push(performance.now());
+      const [status, code] = answers.shift() ?? [503, "overloaded"];
+      response.writeHead(status, { "content-type": "application/problem+json", "retry-after": "1" });
+      response.end(JSON.stringify({ title: `it is ${code}`, status, code, retryable: status === 503 }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const at = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+    answers = [[422, "key_reused"]];
+    expect(await bellhop(["publish", "lamp-1", "on", "--key", "k", "--at", at])).toMatchObject({ code: EXIT.refused.code, stderr: expect.stringContaining("it is key_reused") as string });
+    expect(times.length).toBe(1);
+
+    answers = [[404, "unknown_device"]];
+    expect((await bellhop(["state", "lamp-1", "--at", at])).code).toBe(EXIT.notFound.code);
+
+    times.length = 0;
+    answers = [[503, "bucket_paused"], [422, "key_reused"]];
+    expect((await bellhop(["publish", "lamp-1", "on", "--at", at])).code).toBe(EXIT.refused.code);
+    expect(times.length).toBe(2);
+    expect(times[1]! - times[0]!).toBeGreaterThanOrEqual(990); // Retry-After: 1
+
+    times.length = 0;
+    expect((await bellhop(["publish", "lamp-1", "on", "--at", at])).code).toBe(EXIT.later.code);
+    expect(times.length).toBe(6);
+    server.close();
+  });
+
+  test("every command has a help with examples, and the table of exit codes is shown", async () => {
+    const help = await bellhop(["--help"]);
+    expect(help.code).toBe(0);
+    for (const { code, meaning } of Object.values(EXIT)) expect(help.stdout).toMatch(new RegExp(`${code} +${meaning.slice(0, 20)}`));
+    const leaves = createProgram().commands.flatMap((command) => (command.commands.length === 0 ? [command] : command.commands));
+    expect(leaves.length).toBeGreaterThan(10);
+    for (const command of leaves) {
+      let shown = "";
+      command.configureOutput({ writeOut: (text) => void (shown += text) }).outputHelp();
+      expect(shown, command.name()).toContain("Examples:\n  ");
+    }
+  });
+});
+
+describe("config show", () => {
+  test("says what is set and where; without colours or paths in JSON", async () => {
+    writeFileSync(join(folder, "own.json"), JSON.stringify({ checkpointSeconds: 10 }));
+    const ended = await bellhop(["config", "show", "--config", join(folder, "own.json"), "-o", "json"], { env: { BELLHOP_NODE: "n7" } });
+    expect(ended.code).toBe(0);
+    expect(JSON.parse(ended.stdout)).toEqual([
+      { name: "node", value: "n7", unit: "", source: "environment" },
+      { name: "checkpointSeconds", value: 10, unit: "seconds", source: "file" },
+    ]);
+    const effective = await bellhop(["config", "show", "--effective"]);
+    expect(effective.stdout.split("\n").length).toBeGreaterThan(30);
+  });
+});

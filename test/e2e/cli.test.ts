@@ -1,0 +1,119 @@
+// The first whole path through the command line: a broker as a process, every command against it, and its end by SIGTERM.
+
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { freePort } from "../../bench/processes.ts";
+import { EXIT } from "../../src/cli/exit.ts";
+import { bellhop, collect, start, type Ended } from "../cli/command.ts";
+
+const data = mkdtempSync(join(tmpdir(), "bellhop-e2e-"));
+let http: string;
+let device: string;
+let broker: ReturnType<typeof start>;
+let said: ReturnType<typeof collect>;
+
+const json = (ended: Ended): unknown => JSON.parse(ended.stdout);
+const on = (...words: string[]): Promise<Ended> => bellhop([...words, "--at", http]);
+
+beforeAll(async () => {
+  http = `127.0.0.1:${await freePort()}`;
+  device = `127.0.0.1:${await freePort()}`;
+  broker = start(["start", "--data", data, "--http", http, "--device", device, "--log-level", "error"]);
+  said = collect(broker);
+  const healthy = await on("status", "--exit-when-healthy", "--timeout", "20");
+  expect(healthy).toMatchObject({ code: 0, stdout: expect.stringContaining("ready") as string });
+});
+
+afterAll(() => {
+  broker.kill("SIGKILL");
+  rmSync(data, { recursive: true, force: true });
+});
+
+describe("the command line with a broker", () => {
+  test("start says where it is and what to try next", () => {
+    for (const words of [http, device, "is ready", "bellhop simulate lamp-1", `--at ${http}`]) expect(said.stderr()).toContain(words);
+  });
+
+  test("publish, follow, explain: one entry, once, with its offset", async () => {
+    const first = await on("publish", "lamp-1", '{"on": true}', "--key", "k1", "-o", "json");
+    expect(json(first)).toEqual({ device: "lamp-1", offset: "1", duplicate: false });
+    expect(json(await on("publish", "lamp-1", '{"on": true}', "--key", "k1", "-o", "json"))).toEqual({ device: "lamp-1", offset: "1", duplicate: true });
+    expect((await on("publish", "lamp-1", "other", "--key", "k1")).code).toBe(EXIT.refused.code);
+    expect((await bellhop(["publish", "lamp-1", "-", "--at", http], { input: "from a pipe" })).stdout).toContain("offset 2");
+
+    const followed = await on("follow", "lamp-1", "--after", "0", "--count", "2", "-o", "json");
+    const entries = followed.stdout.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(entries).toMatchObject([
+      { offset: "1", type: "downlink", payload: { on: true } },
+      { offset: "2", type: "downlink", payload: "from a pipe" },
+    ]);
+
+    expect(json(await on("explain", "lamp-1", "k1", "-o", "json"))).toMatchObject({ device: "lamp-1", end: "2", connected: false, key: { is: "stored", offset: "1" } });
+    expect((await on("explain", "lamp-1", "2")).stdout).toContain("from a pipe");
+    expect((await on("explain", "nobody")).code).toBe(EXIT.notFound.code);
+  });
+
+  test("state: set, patch, a version that is not there any more", async () => {
+    expect(json(await on("state", "lamp-2", "set", '{"a": 1, "b": 2}', "-o", "json"))).toMatchObject({ version: 1 });
+    expect((await on("state", "lamp-2", "patch", '{"b": null}', "--if-version", "1")).code).toBe(0);
+    expect((await on("state", "lamp-2", "patch", '{"b": 3}', "--if-version", "1")).code).toBe(EXIT.refused.code);
+    expect(json(await on("state", "lamp-2", "-o", "json"))).toMatchObject({ desired: { version: 2, document: { a: 1 } }, reported: { version: 0 } });
+  });
+
+  test("simulate: lines go up, a message comes down", async () => {
+    const lamp = start(["simulate", "lamp-3", "--at", device]);
+    const output = collect(lamp);
+    lamp.stdin!.write("hello\n");
+    await on("follow", "lamp-3", "--after", "0", "--types", "uplink", "--count", "1");
+    await on("publish", "lamp-3", "come down");
+    while (!output.stdout().includes("come down")) await once(lamp.stdout!, "data");
+    lamp.stdin!.end();
+    expect(await once(lamp, "exit")).toEqual([0, null]);
+    const entries = (await on("follow", "lamp-3", "--after", "0", "--types", "uplink,downlink", "--count", "2", "-o", "json")).stdout;
+    expect(entries).toContain("hello");
+  });
+
+  test("bench device: every answered message is read back", async () => {
+    const ended = await on("bench", "device", "--device-at", device, "--connections", "5", "--in-flight", "8", "--warm-up", "0", "--seconds", "1", "--read-back", "-o", "json");
+    expect(ended.stderr).toBe("");
+    const { answered, verified } = json(ended) as { answered: number; verified: { answered: number; found: number; readBack: boolean } };
+    expect(answered).toBeGreaterThan(100);
+    expect(verified.readBack).toBe(true);
+    expect(verified.found).toBe(verified.answered);
+  });
+
+  test("bench http: what was answered is in the streams", async () => {
+    const ended = await on("bench", "http", "--connections", "5", "--devices", "10", "--seconds", "1", "-o", "json");
+    const { answered, found, refused } = json(ended) as { answered: number; found: number; refused: number };
+    expect(answered).toBeGreaterThan(10);
+    expect(refused).toBe(0);
+    expect(found).toBeGreaterThanOrEqual(answered);
+  });
+
+  test("SIGTERM drains and ends with 0; inspect reads what is left on disk; a second start serves it again", async () => {
+    broker.kill("SIGTERM");
+    expect(await once(broker, "exit")).toEqual([0, null]);
+    expect((await on("status")).code).toBe(EXIT.unreachable.code);
+
+    const log = await bellhop(["inspect", "log", "--data", data, "-o", "json"]);
+    expect(log.code).toBe(0);
+    const control = await bellhop(["inspect", "control", "--data", data]);
+    expect(control.code).toBe(0);
+
+    broker = start(["start", "--data", data, "--http", http, "--device", device, "--log-level", "error"]);
+    expect((await on("status", "--exit-when-healthy", "--timeout", "20")).code).toBe(0);
+    expect(json(await on("publish", "lamp-1", '{"on": true}', "--key", "k1", "-o", "json"))).toEqual({ device: "lamp-1", offset: "1", duplicate: true });
+  });
+
+  test("an address in use is said in words", async () => {
+    const second = await bellhop(["start", "--data", join(data, "other"), "--http", http, "--device", `127.0.0.1:${await freePort()}`]);
+    expect(second.code).toBe(EXIT.failed.code);
+    expect(second.stderr).toContain("in use");
+    expect(second.stderr).not.toContain("    at ");
+  });
+});
