@@ -1,22 +1,33 @@
 // Waiting for a device's stream to grow: one waiter, one timer for each wait, and a bound on how many wait at once.
 
 import { BellhopError } from "../base/errors.ts";
+import { STREAM_TYPE } from "../core/stream/view.ts";
 import type { EntryType, NodeApi, StreamWatcher } from "../node/api.ts";
 
-/** The bit of each type of entry in StreamWatcher.moved. */
-const TYPE_BIT: Readonly<Record<EntryType, number>> = { uplink: 1, downlink: 2, presence: 4, state: 8 };
-const ALL_TYPES = 15;
+const ALL_TYPES = Object.values(STREAM_TYPE).reduce((all, bit) => all | bit, 0);
 
-/** Watches one stream from its creation until `close`, so that nothing is missed between a read and a wait. */
+/** What is there but could not be read just now is read again after this. */
+export const READ_AGAIN_MS = 100;
+
+/** Watches one stream from its creation until `close`, so that nothing is missed between a read and a wait; takes a follower's place as long. */
 export class Arrival implements StreamWatcher {
   readonly #types: number;
+  readonly #places: FollowerPlaces;
   readonly #unwatch: () => void;
   #end = 0;
   #wake: (() => void) | undefined;
 
-  constructor(node: NodeApi, device: string, types: readonly EntryType[] | undefined) {
-    this.#types = types === undefined ? ALL_TYPES : types.reduce((bits, type) => bits | TYPE_BIT[type], 0);
-    this.#unwatch = node.watch(device, this);
+  /** Throws `overloaded` when there is no place, and what `watch` throws. */
+  constructor(node: NodeApi, places: FollowerPlaces, device: string, types: readonly EntryType[] | undefined) {
+    this.#types = types === undefined ? ALL_TYPES : types.reduce((bits, type) => bits | STREAM_TYPE[type], 0);
+    this.#places = places;
+    places.take();
+    try {
+      this.#unwatch = node.watch(device, this);
+    } catch (error) {
+      places.release();
+      throw error;
+    }
   }
 
   moved(end: number, types: number): void {
@@ -25,9 +36,10 @@ export class Arrival implements StreamWatcher {
     this.#wake?.();
   }
 
-  /** Resolves when an entry of these types after `offset` has come, after `ms`, or when a signal aborts. */
-  async past(offset: number, ms: number, ...signals: readonly AbortSignal[]): Promise<void> {
-    if (this.#end > offset || signals.some((signal) => signal.aborted)) return;
+  /** Resolves with true when an entry of these types has come behind `offset`, with false after `ms` or when a signal aborts. */
+  async past(offset: number, ms: number, ...signals: readonly AbortSignal[]): Promise<boolean> {
+    if (this.#end > offset) return true;
+    if (signals.some((signal) => signal.aborted)) return false;
     const { promise, resolve } = withResolver();
     const timer = setTimeout(resolve, ms);
     for (const signal of signals) signal.addEventListener("abort", resolve, { once: true });
@@ -38,15 +50,17 @@ export class Arrival implements StreamWatcher {
     this.#wake = undefined;
     clearTimeout(timer);
     for (const signal of signals) signal.removeEventListener("abort", resolve);
+    return this.#end > offset;
   }
 
   close(): void {
     this.#unwatch();
+    this.#places.release();
   }
 }
 
 /** Counts followed streams and waiting requests. */
-export class FollowerSlots {
+export class FollowerPlaces {
   readonly #limit: number;
   #taken = 0;
 

@@ -4,7 +4,7 @@ import type { NodeApi } from "../node/api.ts";
 import type { Settings } from "../config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { FollowerSlots } from "./arrival.ts";
+import type { FollowerPlaces } from "./arrival.ts";
 
 export interface HttpContext {
   readonly node: NodeApi;
@@ -13,7 +13,7 @@ export interface HttpContext {
   readonly metrics: Metrics;
   /** Aborted when the server stops: waiting requests answer, followed streams end. */
   readonly stopping: AbortSignal;
-  readonly followers: FollowerSlots;
+  readonly followers: FollowerPlaces;
   /** Longest time of a handler, in milliseconds, on every route but publish, whose deadline the gateway keeps (a timer and a signal less for each message). */
   readonly handlerTimeout: number;
 }

@@ -1,10 +1,11 @@
 // Follows a stream as server-sent events: reads a page, writes it, waits until its reader has taken it, and then for what comes next.
 
 import type { ServerResponse } from "node:http";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { BrokenInvariant } from "../base/assert.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { EntryType, StreamPage } from "../node/api.ts";
-import { Arrival } from "./arrival.ts";
+import { READ_AGAIN_MS, type Arrival } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { entryJson } from "./entry.ts";
 import { problemOf } from "./answers.ts";
@@ -17,26 +18,31 @@ const RETRY_MS = 2000;
 const SLOW_READER_MS = 30_000;
 const PAGE_ENTRIES = 256;
 
-/** Resolves when the client has gone, reads too slowly, or the server stops. At most one page and the socket's own buffer wait unsent. */
-export async function follow(context: HttpContext, response: ServerResponse, device: string, after: number, types: readonly EntryType[] | undefined): Promise<void> {
+/** Closes the arrival, and resolves, when the client has gone, reads too slowly, or the server stops. At most one page and the socket's own buffer wait unsent. */
+export async function follow(context: HttpContext, response: ServerResponse, device: string, arrival: Arrival, after: number, types: readonly EntryType[] | undefined): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   response.on("error", () => gone.abort());
-  const arrival = new Arrival(context.node, device, types);
   response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
+  const select = { limit: PAGE_ENTRIES, maxBytes: context.settings.followerBytes, ...(types === undefined ? {} : { types }) };
   let position = after;
   let text = `retry: ${RETRY_MS}\n\n`;
   try {
     while (!gone.signal.aborted && !context.stopping.aborted) {
-      if (!response.write(text) && !(await drained(response, gone.signal))) break;
-      const page = await context.node.read(device, { after: position, limit: PAGE_ENTRIES, maxBytes: context.settings.followerBytes, ...(types === undefined ? {} : { types }) });
+      if (text !== "" && !response.write(text) && !(await drained(response, gone.signal))) break;
+      const page = await context.node.read(device, { after: position, ...select });
       text = events(page);
-      const stood = page.next === position && text === "";
+      const moved = page.next !== position;
       position = page.next;
-      if (stood) {
-        await arrival.past(Math.max(position, page.end), COMMENT_MS, gone.signal, context.stopping);
-        text = `: ${COMMENT_MS / 1000} s\nid: ${position}\n\n`;
+      if (text !== "") continue;
+      if (moved) {
+        await nextTurn(); // entries of other types were passed over, perhaps many
+        continue;
       }
+      // What is there but could not be read just now is read again soon.
+      const quietMs = position < page.end ? READ_AGAIN_MS : COMMENT_MS;
+      const came = await arrival.past(page.end, quietMs, gone.signal, context.stopping);
+      if (!came && quietMs === COMMENT_MS) text = `: nothing for ${COMMENT_MS / 1000} s\nid: ${position}\n\n`;
     }
   } catch (error) {
     if (error instanceof BrokenInvariant) throw error; // stops the node

@@ -39,7 +39,7 @@ export const Entry = Type.Object({
   offset: Position,
   time: Type.String({ format: "date-time", description: "When the leader admitted it." }),
   type: EntryTypeName,
-  publisher: Type.String({ description: 'Empty for the device itself and for publishes with a key.' }),
+  publisher: Type.String({ description: "Empty for the device itself, `backend` for publishes with a key, else the server's publisher name." }),
   session: Type.Optional(Type.String()),
   series: Type.Optional(Type.String({ description: "The publisher's own number, where it has a series." })),
   headers: Type.Record(Type.String(), Type.String()),

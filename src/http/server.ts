@@ -12,7 +12,7 @@ import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { isDeviceId, MAX_DEVICE_BYTES } from "../wire/device.ts";
-import { FollowerSlots } from "./arrival.ts";
+import { FollowerPlaces } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
 import { deviceRoutes } from "./routes/devices.ts";
@@ -51,7 +51,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
   const server = await build({
     ...parts,
     stopping: stop.signal,
-    followers: new FollowerSlots(settings.maxFollowers),
+    followers: new FollowerPlaces(settings.maxFollowers),
     handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
   });
   server.server.maxConnections = settings.httpMaxConnections;

@@ -36,14 +36,14 @@ export async function runBroker(chosen: Partial<Settings> = {}): Promise<Running
   const broker = await startBroker(settingsWith({ data, http: "127.0.0.1:0", device: "127.0.0.1:0", bucketCount: 4, logLevel: "fatal", minFreeBytes: 0, ...chosen }));
   let stopped = false;
   return {
-    http: broker.http,
-    device: broker.device,
-    call: (method, path, call = {}) => send(broker.http, method, path, call),
-    follow: (path, headers = {}) => follow(broker.http, path, headers),
+    http: broker.httpAddress,
+    device: broker.deviceAddress,
+    call: (method, path, call = {}) => send(broker.httpAddress, method, path, call),
+    follow: (path, headers = {}) => follow(broker.httpAddress, path, headers),
     async stop() {
       if (stopped) return;
       stopped = true;
-      await broker.stop();
+      await broker.close();
       rmSync(data, { recursive: true });
     },
   };

@@ -90,7 +90,7 @@ describe("payloads come back as they were sent", () => {
     const device = newDevice();
     expect((await publish(device, body, sentType === undefined ? {} : { "content-type": sentType })).status).toBe(201);
     expect(await entries(device)).toEqual([
-      { offset: "1", time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string, type: "downlink", publisher: expect.any(String) as string, headers: {}, contentType, encoding, payload },
+      { offset: "1", time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string, type: "downlink", publisher: "backend", headers: {}, contentType, encoding, payload },
     ]);
   });
 
@@ -127,14 +127,14 @@ describe("refused", () => {
     expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);
   });
 
-  test.each(["soon", "-5", "2090-01-01", "1.5", "2020-13-45T00:00:00Z"])("Bellhop-Expires: %s", async (expires) => {
+  test.each(["soon", "0", "-5", "2090-01-01", "1.5", "2020-13-45T00:00:00Z"])("Bellhop-Expires: %s", async (expires) => {
     const reply = await publish(newDevice(), "x", { "bellhop-expires": expires });
     expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);
   });
 
-  test.each(["0", "2020-01-01T00:00:00Z"])("what has expired already: %s", async (expires) => {
+  test("what has expired already", async () => {
     const device = newDevice();
-    const reply = await publish(device, "x", { "bellhop-expires": expires });
+    const reply = await publish(device, "x", { "bellhop-expires": "2020-01-01T00:00:00Z" });
     expect([reply.status, reply.json.code]).toEqual([410, "expired"]);
     expect(await entries(device)).toEqual([]);
   });

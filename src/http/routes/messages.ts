@@ -73,7 +73,7 @@ function keyOf(header: string | undefined): string | undefined {
 /** Milliseconds since 1970, 0 for never. What has expired is refused by the leader, who first looks whether it is a duplicate (A6). */
 function expiryOf(header: string | undefined, now: number): number {
   if (header === undefined) return 0;
-  const time = /^\d{1,10}$/.test(header) ? now + Number(header) * 1000 : /^\d{4}-\d\d-\d\dT/.test(header) ? Date.parse(header) : Number.NaN;
+  const time = /^[1-9]\d{0,9}$/.test(header) ? now + Number(header) * 1000 : /^\d{4}-\d\d-\d\dT/.test(header) ? Date.parse(header) : Number.NaN;
   if (Number.isNaN(time)) throw new BellhopError("bad_request", "Bellhop-Expires must be seconds from now, or a time such as 2030-01-31T12:00:00Z.");
   return time;
 }

@@ -112,13 +112,11 @@ function objectOf(body: unknown): Uint8Array {
 async function applied(context: HttpContext, device: string, offset: number, signal: AbortSignal): Promise<void> {
   const reached = (): boolean => (context.node.device(device)?.end ?? 0) >= offset;
   if (reached()) return;
-  context.followers.take();
-  const arrival = new Arrival(context.node, device, undefined);
+  const arrival = new Arrival(context.node, context.followers, device, undefined);
   try {
     if (!reached()) await arrival.past(offset - 1, context.settings.maxLongPollSeconds * 1000, signal, context.stopping);
   } finally {
     arrival.close();
-    context.followers.release();
   }
   if (!reached()) throw new BellhopError("deadline", `Offset ${offset} has not come.`);
 }

@@ -1,10 +1,11 @@
 // GET /v1/devices/{device}/stream: a page of entries, a long poll for the next ones, or with `Accept: text/event-stream` all that come.
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { Type } from "@fastify/type-provider-typebox";
 import { BellhopError } from "../../base/errors.ts";
-import type { EntryType, StreamPage } from "../../node/api.ts";
+import type { EntryType, ReadOptions, StreamPage } from "../../node/api.ts";
 import { sendJson } from "../answers.ts";
-import { Arrival } from "../arrival.ts";
+import { Arrival, READ_AGAIN_MS } from "../arrival.ts";
 import type { HttpContext } from "../context.ts";
 import { entryJson } from "../entry.ts";
 import { follow } from "../follow.ts";
@@ -23,6 +24,25 @@ const StreamQuery = Type.Object({
 
 export function streamRoutes(server: Server, context: HttpContext): void {
   const { node, settings, stopping, followers, handlerTimeout } = context;
+
+  /** Reads on from an empty page until there is something, the time is over, the client has gone or the server stops. */
+  async function waitFor(first: StreamPage, device: string, options: ReadOptions, ms: number, gone: AbortSignal): Promise<StreamPage> {
+    const deadline = performance.now() + ms;
+    const arrival = new Arrival(node, followers, device, options.types);
+    try {
+      let page = first;
+      for (;;) {
+        const after = page.next;
+        page = await node.read(device, { ...options, after });
+        const left = deadline - performance.now();
+        if (!isEmpty(page) || left <= 0 || gone.aborted || stopping.aborted) return page;
+        if (page.next > after) await nextTurn(); // entries of other types were passed over, perhaps many
+        else await arrival.past(page.end, after < page.end ? Math.min(left, READ_AGAIN_MS) : left, gone, stopping);
+      }
+    } finally {
+      arrival.close();
+    }
+  }
 
   server.get(
     "/v1/devices/:device/stream",
@@ -44,9 +64,9 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       const types = query.type?.split(",") as EntryType[] | undefined;
       if ((request.headers.accept ?? "").includes("text/event-stream")) {
         const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
-        followers.take();
+        const arrival = new Arrival(node, followers, device, types);
         reply.hijack();
-        void follow(context, reply.raw, device, after, types).finally(() => followers.release());
+        void follow(context, reply.raw, device, arrival, after, types);
         return reply;
       }
 
@@ -55,23 +75,14 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       const options = { after, limit, maxBytes: settings.pageBytes, ...(types === undefined ? {} : { types }) };
       const waitSeconds = Math.min(Number((query.wait ?? "0").replace("s", "")), settings.maxLongPollSeconds);
       let page = await node.read(device, options);
-      if (page.entries.length === 0 && page.gap === undefined && waitSeconds > 0) {
-        followers.take();
-        const arrival = new Arrival(node, device, types);
-        try {
-          page = await node.read(device, options); // what came between the first read and the watch
-          if (page.entries.length === 0) {
-            await arrival.past(page.end, waitSeconds * 1000, request.signal, stopping);
-            page = await node.read(device, options);
-          }
-        } finally {
-          arrival.close();
-          followers.release();
-        }
-      }
+      if (waitSeconds > 0 && isEmpty(page)) page = await waitFor(page, device, options, waitSeconds * 1000, request.signal);
       return sendJson(reply, pageJson(page));
     },
   );
+}
+
+function isEmpty(page: StreamPage): boolean {
+  return page.entries.length === 0 && page.gap === undefined;
 }
 
 function positionOf(context: HttpContext, device: string, after: string | undefined): number {
