@@ -46,7 +46,7 @@ export class EmbeddedControl implements ControlLog {
     this.#size = size;
   }
 
-  /** @throws BellhopError `internal` where the files are damaged or of an unknown version: nothing is changed then */
+  /** For the process that holds the data directory's lock. @throws BellhopError `internal` on damage and on an unknown version: nothing is changed then */
   static async open(dataDirectory: string): Promise<EmbeddedControl> {
     const folder = await makeFolder(dataDirectory);
     const path = join(folder, "log");

@@ -92,7 +92,6 @@ export class Coordinator {
     const alive = this.#unsuspected(table, now);
     const left = leftIn(table, alive);
     for (const { id, incarnation, state } of table.nodes.values()) {
-      if (id === this.#self) continue;
       const isGone = this.#suspicion.mayBeGone(id, now) && !this.#alive.some((lease) => lease.node === id);
       if (state === "departed" ? !left.has(id) : !isGone && !accused.has(id)) continue;
       const command: Command = { type: "depart", node: id, incarnation, by: this.#self, byIncarnation: this.#incarnation, alive: [...alive] };

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import { Coordinator } from "../../../src/core/table/coordinator.ts";
 import type { Command } from "../../../src/core/table/commands.ts";
+import { Proposals } from "../../../src/core/table/proposals.ts";
 import { Cluster, SETTINGS } from "./cluster.ts";
 import { begun } from "./fold.ts";
 
@@ -318,6 +319,30 @@ describe("R18: planned moves", () => {
 });
 
 describe("proposals", () => {
+  test("one bucket at a time: while a plan runs no other begins (R18)", () => {
+    const { fold, proposed, it, now } = alone("a", ["b", "c"], { bucketCount: 3, copies: 1 });
+    fold.run({ type: "settings", settings: { copies: 3, minCopies: 1 } });
+    it.table(fold.table, now);
+    expect(proposed.map(({ type }) => type)).toEqual(["plan"]);
+    fold.run(proposed[0]!);
+    it.table(fold.table, now);
+    it.tick(now);
+    expect(proposed.map(({ type }) => type)).toEqual(["plan", "addLearner"]);
+  });
+
+  test("what was not wanted for a round is made at once when it is wanted again", () => {
+    const made: number[] = [];
+    let now = 0;
+    const proposals = new Proposals({ propose: () => void made.push(now) }, 100);
+    const command: Command = { type: "cancel", bucket: 0, series: 1 };
+    for (const isWanted of [true, true, false, true]) {
+      if (isWanted) proposals.propose("key", command, now);
+      proposals.endRound();
+      now += 10;
+    }
+    expect(made).toEqual([0, 30]);
+  });
+
   test("one that has no effect is made again ever more slowly, and a new one at once", () => {
     const { it, proposed, leases, ...rest } = alone("a", ["b"], { copies: 3 });
     let now = rest.now;
