@@ -31,9 +31,10 @@ export interface RunningBroker {
   stop(): Promise<void>;
 }
 
+/** With a `data` directory of the test's own it is kept, to start again on it. */
 export async function runBroker(chosen: Partial<Settings> = {}): Promise<RunningBroker> {
-  const data = mkdtempSync(join(tmpdir(), "bellhop-http-"));
-  const broker = await startBroker(settingsWith({ data, http: "127.0.0.1:0", device: "127.0.0.1:0", bucketCount: 4, logLevel: "fatal", minFreeBytes: 0, ...chosen }));
+  const data = chosen.data ?? mkdtempSync(join(tmpdir(), "bellhop-http-"));
+  const broker = await startBroker(settingsWith({ http: "127.0.0.1:0", device: "127.0.0.1:0", bucketCount: 4, logLevel: "fatal", minFreeBytes: 0, ...chosen, data }));
   let stopped = false;
   return {
     http: broker.httpAddress,
@@ -44,7 +45,7 @@ export async function runBroker(chosen: Partial<Settings> = {}): Promise<Running
       if (stopped) return;
       stopped = true;
       await broker.close();
-      rmSync(data, { recursive: true });
+      if (chosen.data === undefined) rmSync(data, { recursive: true });
     },
   };
 }
