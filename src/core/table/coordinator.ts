@@ -214,10 +214,12 @@ function isMember(bucket: Bucket, node: string): boolean {
 /** R5: the departed nodes whose Depart, proposed again, would now take effect in a bucket that an earlier one left out. */
 function leftIn(table: Table, alive: ReadonlySet<string>): Set<string> {
   const left = new Set<string>();
+  const departed = new Set([...table.nodes.values()].filter((node) => node.state === "departed").map((node) => node.id));
+  if (departed.size === 0) return left;
   const least = Math.max(1, table.settings.minCopies);
   for (const { leader, members } of table.buckets) {
     for (const { node } of members) {
-      if (table.isLive(node)) continue;
+      if (!departed.has(node)) continue;
       const hasHeir = members.some((other) => other.node !== node && alive.has(other.node) && table.isLive(other.node));
       if (hasHeir && (leader === node || members.length - 1 >= least)) left.add(node);
     }

@@ -13,12 +13,13 @@ export type Wanted = Pick<Plan, "kind" | "bucket" | "target">;
  */
 export function neededMove(table: Table, bucket: Bucket, candidates: readonly Node[]): Wanted | undefined {
   if (bucket.state !== "on" || !table.isLive(bucket.leader)) return undefined;
-  const missing = bucket.members.some(({ node }) => table.nodes.get(node)?.state === "live" && !candidates.some(({ id }) => id === node));
-  if (missing) return undefined;
+  const isCandidate = (id: string): boolean => candidates.some((node) => node.id === id);
+  const isWhole = bucket.members.length === Math.min(table.settings.copies, candidates.length) && bucket.members.every(({ node }) => isCandidate(node));
+  if (isWhole) return undefined;
+  const isInDoubt = bucket.members.some(({ node }) => table.nodes.get(node)?.state === "live" && !isCandidate(node));
+  if (isInDoubt) return undefined;
   const target = wantedGovernment(table, bucket, candidates);
   if (target.length < table.settings.minCopies) return undefined; // R8: a Retire down to it would be refused
-  const complete = target.length === bucket.members.length && target.every((node) => bucket.members.some((member) => member.node === node));
-  if (complete && target[0] === bucket.leader) return undefined;
   return { kind: kindOf(table, bucket, target), bucket: bucket.id, target };
 }
 
