@@ -146,7 +146,7 @@ export class Peer {
   loaded(entries: readonly Entry[]): void {
     const { log } = this.#leadership.copy;
     if (this.phase !== "stream" && (this.phase !== "probe" || this.#probing)) return;
-    if (entries.length === 0) return this.ask();
+    if (entries.length === 0 || this.#next < log.floor) return this.ask();
     // The log may have changed between the question and the answer, and so may what this peer needs.
     const wanted = entries.filter((entry, i) => entry.index === this.#next + i && entry.epoch === log.epochAt(entry.index));
     if (wanted.length > 0) this.#append(wanted);
@@ -165,6 +165,7 @@ export class Peer {
   #sendNext(): boolean {
     const { copy } = this.#leadership;
     const { log, limits } = copy;
+    if (this.#next < log.floor) return this.ask(), false; // what it needs is forgotten
     if (this.#next <= log.last && log.get(this.#next) === undefined) {
       if (this.loading === undefined) {
         this.loading = "tail";
