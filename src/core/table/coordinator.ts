@@ -111,7 +111,7 @@ export class Coordinator {
     this.#plans.endRound();
   }
 
-  /** Proposes what brings a running plan on; promotions and the retirement are its leader's. */
+  /** Proposes what brings a running plan on; promotions, and the retirement that ends it, are its leader's. */
   #advance(table: Table, plan: Plan, now: number): void {
     const bucket = table.bucket(plan.bucket);
     const { series, step, target } = plan;
@@ -130,8 +130,6 @@ export class Coordinator {
       const to = target[0]!;
       if (bucket.leader === to) return this.#plans.propose(key, next, now);
       this.#plans.propose(key, { type: "handover", bucket: bucket.id, epoch: bucket.epoch, to, series, step }, now);
-    } else if (bucket.members.length === target.length) {
-      this.#plans.propose(key, next, now);
     }
   }
 
