@@ -30,7 +30,7 @@ export const MAX_VOIDS = MAX_WINDOW;
 export const MAX_HELLO_BYTES = 2048;
 
 /** What an optional element of HELLO means when it is nil or left out. */
-export const HELLO_DEFAULTS = { leaves: 0, window: 64, wrap: 0, keepAlive: 60, receiveWindow: 64, maxFrame: 65_536, after: 0, desired: 0 } as const;
+export const HELLO_DEFAULTS = { leaves: 0, window: 64, wrap: 0, keepAlive: 0, receiveWindow: 64, maxFrame: 65_536, after: 0, desired: 0 } as const;
 
 /** 1 to 128 bytes of UTF-8 without control characters. */
 export function isDeviceId(device: string): boolean {
@@ -55,7 +55,7 @@ export interface HelloFrame {
   readonly window: number;
   /** 0: series numbers are sent wide. */
   readonly wrap: number;
-  /** Seconds. */
+  /** Seconds; 0: as the broker likes. */
   readonly keepAlive: number;
   /** Messages delivered and not handled, at most; 0: deliver nothing. */
   readonly receiveWindow: number;
@@ -114,7 +114,7 @@ function readHello(from: Reader, count: number): HelloFrame {
   const window = optional(HELLO_DEFAULTS.window, 1, MAX_WINDOW);
   const wrap = optional(HELLO_DEFAULTS.wrap, 0, MAX_WRAP);
   if (wrap !== 0 && wrap < MIN_WRAP) throw malformed(`A wrap is 0 or from ${MIN_WRAP} to 2^32.`);
-  const keepAlive = optional(HELLO_DEFAULTS.keepAlive, 1, MAX_KEEP_ALIVE_SECONDS);
+  const keepAlive = optional(HELLO_DEFAULTS.keepAlive, 0, MAX_KEEP_ALIVE_SECONDS);
   const receiveWindow = optional(HELLO_DEFAULTS.receiveWindow, 0, MAX_WINDOW);
   const maxFrame = optional(HELLO_DEFAULTS.maxFrame, MIN_MAX_FRAME_BYTES, MAX_MAX_FRAME_BYTES);
   const after = optional(HELLO_DEFAULTS.after, 0, MAX_NUMBER);

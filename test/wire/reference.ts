@@ -149,7 +149,7 @@ export function accepts(frame: Buffer, byBroker: boolean): boolean {
     switch (byBroker ? Number(first.value) : -Number(first.value)) {
       case 1: {
         const numbers = [orNil(any), orNil(uint(1, 65_535)), orNil((wrap) => need(wrap.is === "number" && (wrap.value === 0n || (wrap.value >= 16n && wrap.value <= 1n << 32n)))),
-          orNil(uint(1, 65_535)), orNil(uint(0, 65_535)), orNil(uint(1024, 1 << 24)), orNil(any), orNil(any)];
+          orNil(uint(0, 65_535)), orNil(uint(0, 65_535)), orNil(uint(1024, 1 << 24)), orNil(any), orNil(any)];
         check(8, uint(1, 1), deviceId, str(1024), any, u64, uint(1), uint(1), ...numbers);
         const [oldest, next] = [tree.items[6]!, tree.items[7]!];
         need(oldest.is === "number" && next.is === "number" && oldest.value <= next.value);

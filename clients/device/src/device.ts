@@ -30,7 +30,7 @@ export interface DeviceOptions {
   readonly window?: number;
   /** Messages received and not handled, at most, 0 … 65,535; 64 if not said. */
   readonly receiveWindow?: number;
-  /** Seconds of silence after which it sends a sign of life, 1 … 65,535; 60 if not said. */
+  /** Seconds of silence after which it sends a sign of life, 1 … 65,535; as the broker likes if not said. */
   readonly keepAlive?: number;
 }
 
@@ -84,6 +84,8 @@ export interface DeviceEvents {
 
 const DEFAULT_PORT = 4810;
 const DEFAULT_WINDOW = 256;
+/** Greatest frame it takes, and, before the broker has told its own limit, gives. */
+const MOST_FRAME_BYTES = 1024 * 1024;
 /** A connection that lived this long ends a row of failures. Milliseconds. */
 const STABLE_MS = 10_000;
 /** Bytes put together before they are written. */
@@ -116,7 +118,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   // What holds between WELCOME and the end of a connection.
   #welcomed = false;
   #window = 0;
-  #maxFrame: number = HELLO_DEFAULTS.maxFrame;
+  #maxFrame = MOST_FRAME_BYTES;
   #retryAfterMs = 0;
   /** A greater nonce was tried once on this connection. */
   #nonceRaised = false;
@@ -311,7 +313,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     this.#welcomed = false;
     this.#retryAfterMs = 0;
     this.#nonceRaised = false;
-    this.#link = new Link(broker.host, broker.port, HELLO_DEFAULTS.maxFrame, this.#owner);
+    this.#link = new Link(broker.host, broker.port, MOST_FRAME_BYTES, this.#owner);
   }
 
   #hello(link: Link): void {
@@ -330,7 +332,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       wrap: 0,
       keepAlive: this.#options.keepAlive ?? HELLO_DEFAULTS.keepAlive,
       receiveWindow: this.#options.receiveWindow ?? HELLO_DEFAULTS.receiveWindow,
-      maxFrame: HELLO_DEFAULTS.maxFrame,
+      maxFrame: MOST_FRAME_BYTES,
       after: this.#has,
       desired: this.state.desired.version,
     });

@@ -1,0 +1,345 @@
+// One device's connection: its handshake, its frames to and from the gateway's line, and what it may hold meanwhile.
+
+import type { Socket } from "node:net";
+import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
+import type { DeviceLine, DeviceSocket, Welcome } from "../core/gateway/types.ts";
+import type { NodeApi } from "../node/api.ts";
+import type { Kind } from "../wire/body.ts";
+import {
+  type FromDevice, type HelloFrame, MAX_HELLO_BYTES, PROTOCOL, readFromDevice, type Voided, writeAck, writeBroken, writeClose, writeCredit, writePong, writeRefuse,
+  writeWelcome,
+} from "../wire/device.ts";
+import { Deframer, type FrameSink } from "../wire/frame.ts";
+import type { Writer } from "../wire/msgpack.ts";
+import { maxWindow, narrow, widen } from "../wire/series.ts";
+import { Deliveries, type DeliveryWay } from "./deliveries.ts";
+import type { DeviceLimits } from "./limits.ts";
+import type { WheelItem } from "./wheel.ts";
+
+/** What a connection asks of its server. */
+export interface ConnectionKeeper {
+  readonly node: NodeApi;
+  readonly limits: DeviceLimits;
+  /** Ticks since the start, and their length in milliseconds. */
+  readonly tick: number;
+  readonly tickMs: number;
+  /** 0: a HELLO is taken now; else milliseconds to come back in. */
+  admit(): number;
+  /** The connection has something to send at the end of the turn. */
+  dirty(connection: Connection): void;
+  /** Its deadline may have come nearer. */
+  rearm(connection: Connection): void;
+  /** The socket is gone. */
+  gone(connection: Connection): void;
+  takeWriter(): Writer;
+  giveWriter(writer: Writer): void;
+  failed(connection: Connection, error: unknown): void;
+}
+
+/**
+ * hello: waits for HELLO · opening: HELLO waits for its session · open · broken: the session has ended, frames of before are passed over until the next HELLO ·
+ * closing: the last bytes go out · closed.
+ */
+type Phase = "hello" | "opening" | "open" | "broken" | "closing" | "closed";
+
+export class Connection implements DeviceSocket, FromDevice, FrameSink, DeliveryWay, WheelItem {
+  slot = -1;
+  readonly socket: Socket;
+  readonly address: string;
+  line: DeviceLine | undefined;
+  isDirty = false;
+  readonly #keeper: ConnectionKeeper;
+  readonly #deframer = new Deframer(MAX_HELLO_BYTES);
+  #phase: Phase = "hello";
+  #phaseTick: number;
+  #heardTick: number;
+  /** The tick since which the device leaves its buffer unread; -1: it does not. */
+  #unreadTick = -1;
+  #isPaused = false;
+  #hello: HelloFrame | undefined;
+  #wrap = 0;
+  #keepAliveSeconds = 0;
+  /** Number of the last PUBLISH, wide: the next is widened by it (R28). */
+  #near = 0;
+  #ack = -1;
+  #voids: Voided[] | undefined;
+  #out: Writer | undefined;
+  #deliveries: Deliveries | undefined;
+
+  constructor(keeper: ConnectionKeeper, socket: Socket, address: string) {
+    this.#keeper = keeper;
+    this.socket = socket;
+    this.address = address;
+    this.#phaseTick = this.#heardTick = keeper.tick;
+  }
+
+  get device(): string {
+    return this.#hello?.device ?? "";
+  }
+
+  // --- the socket ---
+
+  read(chunk: Uint8Array): void {
+    if (this.#phase === "closing" || this.#phase === "closed") return;
+    this.#heardTick = this.#keeper.tick;
+    try {
+      this.#deframer.push(chunk, this);
+    } catch (error) {
+      if (!(error instanceof BellhopError)) return this.#keeper.failed(this, error);
+      this.refuseAndClose(error.code, error.detail);
+      return;
+    }
+    if (this.line !== undefined && this.line.waiting.bytes >= this.#keeper.limits.pauseReadingBytes) this.#pause();
+  }
+
+  /** The socket's buffer has gone out. */
+  drained(): void {
+    this.#unreadTick = -1;
+    this.#resume();
+    this.#deliveries?.pump();
+  }
+
+  /** The socket is gone, by whichever side. */
+  gone(): void {
+    this.#phase = "closed";
+    this.#releaseLine();
+    if (this.#out !== undefined) this.#keeper.giveWriter(this.#out);
+    this.#out = undefined;
+    this.#keeper.gone(this);
+  }
+
+  /** The end of the turn: everything in one write. */
+  flush(): void {
+    this.isDirty = false;
+    this.#settleAck();
+    const out = this.#out;
+    if (out === undefined) return;
+    this.#out = undefined;
+    if (this.#phase !== "closed" && out.at > 0) this.#write(Buffer.from(out.written)); // a copy: the writer serves the next connection
+    this.#keeper.giveWriter(out);
+  }
+
+  #write(bytes: Buffer): void {
+    this.socket.write(bytes);
+    const { limits } = this.#keeper;
+    if (this.socket.writableLength > limits.mostWaitingBytes) this.socket.destroy();
+    else if (this.socket.writableLength > limits.pauseWritingBytes && this.#unreadTick < 0) {
+      this.#unreadTick = this.#keeper.tick;
+      this.#keeper.rearm(this);
+      this.#pause();
+    }
+  }
+
+  #pause(): void {
+    this.#isPaused = true;
+    this.socket.pause();
+  }
+
+  /** Reads on when neither the line nor the socket's buffer is too full. */
+  #resume(): void {
+    if (!this.#isPaused || this.#unreadTick >= 0) return;
+    if (this.line !== undefined && this.line.waiting.bytes >= this.#keeper.limits.pauseReadingBytes) return;
+    this.#isPaused = false;
+    this.#heardTick = this.#keeper.tick;
+    this.socket.resume();
+  }
+
+  // --- deadlines ---
+
+  due(): number {
+    const { limits, tickMs } = this.#keeper;
+    const after = (from: number, ms: number): number => from + Math.ceil(ms / tickMs) + 1;
+    if (this.#phase === "closing") return after(this.#phaseTick, limits.lingerMs);
+    if (this.#phase === "hello" || this.#phase === "broken") return after(this.#phaseTick, limits.helloMs);
+    if (this.#phase === "opening") return after(this.#phaseTick, limits.welcomeMs);
+    if (this.#unreadTick >= 0) return after(this.#unreadTick, limits.unreadMs);
+    return after(this.#isPaused ? this.#keeper.tick : this.#heardTick, this.#keepAliveSeconds * 1500);
+  }
+
+  expire(): void {
+    if (this.#phase === "closing" || this.#unreadTick >= 0) this.socket.destroy();
+    else if (this.#phase === "open") this.refuseAndClose("idle", "");
+    else this.refuseAndClose("deadline", this.#phase === "opening" ? "The session did not open in time." : "HELLO did not come in time.");
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase;
+    this.#phaseTick = this.#keeper.tick;
+    this.#keeper.rearm(this);
+  }
+
+  // --- frames from the device ---
+
+  frame(bytes: Uint8Array, start: number, end: number): boolean {
+    readFromDevice(bytes, start, end, this);
+    return this.#phase !== "closing" && this.#phase !== "closed";
+  }
+
+  hello(hello: HelloFrame): void {
+    if (this.#phase !== "hello" && this.#phase !== "broken") throw outOfTurn("HELLO");
+    const waitMs = this.#keeper.admit();
+    if (waitMs > 0) return this.close("overloaded", "Too many devices connect at once.", waitMs);
+    const { limits, node } = this.#keeper;
+    this.#hello = hello;
+    this.#wrap = hello.wrap;
+    this.#keepAliveSeconds = Math.min(hello.keepAlive === 0 ? limits.keepAliveSeconds : hello.keepAlive, limits.mostKeepAliveSeconds);
+    this.#deframer.maxBytes = limits.frameBytes;
+    this.#enter("opening");
+    const { device, session, nonce, leaves, oldest, next } = hello;
+    this.line = node.open(this, { device, session, nonce, leaves, oldest, next, window: Math.min(hello.window, maxWindow(hello.wrap)) });
+  }
+
+  publish(series: number, kind: Kind, bytes: Uint8Array, start: number, end: number): void {
+    if (this.#phase !== "open") return this.#passOver("PUBLISH");
+    const wide = widen(series, this.#wrap, this.#near);
+    if (wide < 1) throw new BellhopError("protocol", "A series number below 1.");
+    this.#near = wide;
+    this.line!.publish(wide, kind, bytes, start, end);
+  }
+
+  received(delivered: number, handled: number): void {
+    if (this.#phase !== "open") return this.#passOver("RECEIVED");
+    if (!this.#deliveries!.received(delivered, handled)) throw new BellhopError("protocol", "RECEIVED names an offset that does not exist yet.");
+  }
+
+  state(request: number): void {
+    if (this.#phase !== "open") return this.#passOver("STATE");
+    this.#deliveries!.answerState(request);
+  }
+
+  ping(): void {
+    if (this.#phase !== "open") return this.#passOver("PING");
+    writePong(this.writer());
+  }
+
+  goodbye(): void {
+    if (this.#phase !== "open") return this.#passOver("GOODBYE");
+    this.#enter("closing");
+    this.#releaseLine();
+    this.flush();
+    this.socket.end();
+  }
+
+  /** What comes between the end of a session and the next HELLO was sent before the device knew. */
+  #passOver(name: string): void {
+    if (this.#phase !== "broken") throw outOfTurn(name);
+  }
+
+  // --- DeviceSocket: what the gateway says ---
+
+  welcome(welcome: Welcome): void {
+    const hello = this.#hello;
+    if (this.#phase !== "opening" || hello === undefined) return;
+    const { node, limits } = this.#keeper;
+    const { session, last, leftAt, generation, delivered, handled, end } = welcome;
+    const window = Math.min(welcome.window, maxWindow(this.#wrap));
+    const receiveWindow = Math.min(hello.receiveWindow, limits.receiveWindow);
+    this.#near = last;
+    this.#ack = -1;
+    this.#voids = undefined;
+    this.#heardTick = this.#keeper.tick;
+    this.#enter("open");
+    writeWelcome(this.writer(), {
+      protocol: PROTOCOL, session, last, leftAt, generation, window, wrap: this.#wrap, keepAlive: this.#keepAliveSeconds, maxFrame: limits.frameBytes,
+      receiveWindow, delivered, handled, end,
+    });
+    this.#deliveries = new Deliveries(node, this, hello.device, receiveWindow, hello.maxFrame, hello.after, handled, end, hello.desired);
+    if (this.#phase !== "open") this.#stopDeliveries(); // its first frame was too large
+  }
+
+  ack(series: number): void {
+    this.#ack = series;
+    this.#soon();
+    if (this.#isPaused) this.#resume();
+  }
+
+  voided(series: number, code: ErrorCode): void {
+    (this.#voids ??= []).push({ series: narrow(series, this.#wrap), code });
+  }
+
+  refuse(expected: number, code: ErrorCode): void {
+    writeRefuse(this.writer(), narrow(expected, this.#wrap), code, ERRORS[code].retryable);
+  }
+
+  credit(window: number): void {
+    writeCredit(this.writer(), Math.min(window, maxWindow(this.#wrap)));
+  }
+
+  broken(generation: number, last: number, nonce = 0n): void {
+    if (this.#phase !== "opening" && this.#phase !== "open") return;
+    writeBroken(this.writer(), generation, last, nonce);
+    this.line = undefined; // the gateway has let go of it
+    this.#stopDeliveries();
+    this.#enter("broken");
+  }
+
+  /** The gateway closes, and has let go of the line; or there is none yet. */
+  close(code: ErrorCode, detail: string, retryAfterMs: number): void {
+    if (this.#phase === "closing" || this.#phase === "closed") return;
+    writeClose(this.writer(), code, detail, retryAfterMs, ERRORS[code].retryable);
+    this.line = undefined;
+    this.#stopDeliveries();
+    this.#enter("closing");
+    this.flush();
+    this.socket.destroySoon();
+  }
+
+  /** This side closes: the line goes too. */
+  refuseAndClose(code: ErrorCode, detail: string, retryAfterMs = 0): void {
+    const line = this.line;
+    this.close(code, detail, retryAfterMs);
+    line?.closed();
+  }
+
+  // --- what goes out ---
+
+  get hasRoom(): boolean {
+    return this.#unreadTick < 0;
+  }
+
+  /** Frames keep their order: an ACK that is due goes first. */
+  writer(): Writer {
+    this.#settleAck();
+    this.#soon();
+    return (this.#out ??= this.#keeper.takeWriter());
+  }
+
+  tooLarge(what: string): void {
+    this.refuseAndClose("too_large", what);
+  }
+
+  failed(error: unknown): void {
+    if (error instanceof BellhopError) this.refuseAndClose(error.code, error.detail);
+    else this.#keeper.failed(this, error);
+  }
+
+  #soon(): void {
+    if (this.isDirty) return;
+    this.isDirty = true;
+    this.#keeper.dirty(this);
+  }
+
+  #settleAck(): void {
+    if (this.#ack < 0) return;
+    const series = narrow(this.#ack, this.#wrap);
+    this.#ack = -1;
+    writeAck((this.#out ??= this.#keeper.takeWriter()), series, this.#voids);
+    this.#voids = undefined;
+  }
+
+  #releaseLine(): void {
+    const line = this.line;
+    this.line = undefined;
+    this.#stopDeliveries();
+    line?.closed();
+  }
+
+  #stopDeliveries(): void {
+    this.#deliveries?.stop();
+    this.#deliveries = undefined;
+  }
+}
+
+function outOfTurn(name: string): BellhopError {
+  return new BellhopError("protocol", `${name} came out of turn.`);
+}

@@ -1,0 +1,147 @@
+// What goes down to one device: messages of its stream behind its cursor, in order, within the receive window, and the newest `desired` document.
+
+import { Ring } from "../base/ring.ts";
+import type { DeviceLine } from "../core/gateway/types.ts";
+import type { NodeApi, StreamPage, StreamWatcher } from "../node/api.ts";
+import { decodeBody } from "../wire/body.ts";
+import { type Document, writeDeliver, writeDocument, writeMissed } from "../wire/device.ts";
+import type { Writer } from "../wire/msgpack.ts";
+
+const DOWNLINK = 2;
+const STATE = 8;
+/** Entries and bytes of one read. */
+const PAGE_ENTRIES = 256;
+const PAGE_BYTES = 256 * 1024;
+/** What DELIVER adds to a body, at most. */
+const DELIVER_OVERHEAD_BYTES = 20;
+/** The cursor passes entries that are nothing for the device once they are this many, so that a reconnect need not read them again. */
+const PASS_ENTRIES = 1000;
+const NO_DOCUMENT: Document = { version: 0, json: new TextEncoder().encode("{}") };
+
+/** The connection, as deliveries see it. */
+export interface DeliveryWay {
+  readonly line: DeviceLine | undefined;
+  /** The device reads what it is sent: more may be written. */
+  readonly hasRoom: boolean;
+  /** Where frames go; sent at the end of the turn. */
+  writer(): Writer;
+  tooLarge(what: string): void;
+  failed(error: unknown): void;
+}
+
+export class Deliveries implements StreamWatcher {
+  readonly #node: NodeApi;
+  readonly #way: DeliveryWay;
+  readonly #device: string;
+  readonly #window: number;
+  readonly #maxFrame: number;
+  readonly #unwatch: () => void;
+  /** Everything ≤ `looked` was sent or is nothing for the device; the stream ends at `end`. */
+  #looked: number;
+  #end: number;
+  /** Greatest offset that the cursor was told. */
+  #told: number;
+  /** Offsets sent and not handled. */
+  #out: Ring<number> | undefined;
+  #reading = false;
+  #stopped = false;
+  #desiredVersion: number;
+
+  constructor(node: NodeApi, way: DeliveryWay, device: string, window: number, maxFrame: number, after: number, handled: number, end: number, desired: number) {
+    this.#node = node;
+    this.#way = way;
+    this.#device = device;
+    this.#window = window;
+    this.#maxFrame = maxFrame;
+    this.#looked = Math.min(Math.max(after, handled), end);
+    this.#told = handled;
+    this.#end = end;
+    this.#desiredVersion = desired;
+    this.#unwatch = node.watch(device, this);
+    this.#pushDesired();
+    this.pump();
+  }
+
+  moved(end: number, types: number): void {
+    if (this.#stopped) return;
+    if ((types & DOWNLINK) === 0 && this.#looked === this.#end && !this.#reading) this.#looked = end;
+    this.#end = Math.max(this.#end, end);
+    if ((types & STATE) !== 0) this.#pushDesired();
+    if (this.#looked - this.#told >= PASS_ENTRIES && (this.#out === undefined || this.#out.size === 0)) {
+      this.#told = this.#looked;
+      this.#way.line?.received(this.#looked, this.#looked);
+    }
+    this.pump();
+  }
+
+  /** Offsets that the device has and has handled. False: it has never been sent so much. */
+  received(delivered: number, handled: number): boolean {
+    if (delivered > this.#end) return false;
+    this.#told = Math.max(this.#told, handled);
+    const out = this.#out;
+    if (out !== undefined) {
+      while (out.size > 0 && out.first()! <= handled) out.shift();
+      if (out.size === 0) this.#out = undefined;
+    }
+    this.#way.line?.received(delivered, handled);
+    this.pump();
+    return true;
+  }
+
+  /** Both documents, asked for by the device. */
+  answerState(request: number): void {
+    const state = this.#node.state(this.#device);
+    const desired = state === undefined ? NO_DOCUMENT : { version: state.desired.version, json: state.desired.document };
+    const reported = state === undefined ? NO_DOCUMENT : { version: state.reported.version, json: state.reported.document };
+    this.#writeDocument(request, desired, reported);
+  }
+
+  /** Reads on if there is something to read and room for it. */
+  pump(): void {
+    if (this.#reading || this.#stopped || this.#looked >= this.#end || !this.#way.hasRoom) return;
+    const room = this.#window - (this.#out?.size ?? 0);
+    if (room <= 0) return;
+    this.#reading = true;
+    this.#node.read(this.#device, { after: this.#looked, limit: Math.min(room, PAGE_ENTRIES), maxBytes: PAGE_BYTES, types: ["downlink"] }).then(
+      (page) => this.#take(page),
+      (error: unknown) => this.#way.failed(error),
+    );
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#unwatch();
+  }
+
+  #take(page: StreamPage): void {
+    this.#reading = false;
+    if (this.#stopped) return;
+    if (page.gap !== undefined) writeMissed(this.#way.writer(), page.gap.from, page.gap.to, "forgotten");
+    const now = Date.now();
+    for (const entry of page.entries) {
+      const { expires } = decodeBody(entry.body);
+      if (expires !== 0 && expires <= now) continue; // A13
+      if (entry.body.length + DELIVER_OVERHEAD_BYTES > this.#maxFrame) {
+        writeMissed(this.#way.writer(), entry.offset, entry.offset, "too_large");
+        continue;
+      }
+      writeDeliver(this.#way.writer(), entry.offset, entry.body, entry.time);
+      (this.#out ??= new Ring<number>(4)).push(entry.offset);
+    }
+    const moved = page.next > this.#looked;
+    this.#looked = Math.max(this.#looked, page.next);
+    if (moved) this.pump();
+  }
+
+  #pushDesired(): void {
+    const state = this.#node.state(this.#device);
+    if (state === undefined || state.desired.version === this.#desiredVersion) return;
+    this.#desiredVersion = state.desired.version;
+    this.#writeDocument(0, { version: state.desired.version, json: state.desired.document }, undefined);
+  }
+
+  #writeDocument(request: number, desired: Document, reported: Document | undefined): void {
+    if (desired.json.length + (reported?.json.length ?? 0) + 64 > this.#maxFrame) return this.#way.tooLarge("The state is longer than the device's greatest frame.");
+    writeDocument(this.#way.writer(), request, desired, reported);
+  }
+}

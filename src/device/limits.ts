@@ -1,0 +1,51 @@
+// The device server's limits, each with its unit: what a connection and all of them together may hold.
+
+import type { Settings } from "../config.ts";
+
+export interface DeviceLimits {
+  readonly connections: number;
+  readonly connectionsPerAddress: number;
+  /** Bytes of a frame, without its length. */
+  readonly frameBytes: number;
+  /** Milliseconds from the connection to HELLO, and again to WELCOME. */
+  readonly helloMs: number;
+  /** Milliseconds that a HELLO may wait for its session; the gateway gives up before. */
+  readonly welcomeMs: number;
+  /** Seconds: of a device that asks for no other, and the greatest one. */
+  readonly keepAliveSeconds: number;
+  readonly mostKeepAliveSeconds: number;
+  /** Bytes unacknowledged in a line from which its socket is not read until they are fewer. */
+  readonly pauseReadingBytes: number;
+  /** Bytes in a socket's buffer from which nothing more is read from or delivered to it; and from which it is closed. */
+  readonly pauseWritingBytes: number;
+  readonly mostWaitingBytes: number;
+  /** Milliseconds that a device may leave its full buffer unread. */
+  readonly unreadMs: number;
+  /** Milliseconds for the last bytes of a connection that is being closed. */
+  readonly lingerMs: number;
+  /** Messages delivered and not handled, whatever the device asks. */
+  readonly receiveWindow: number;
+  /** HELLOs admitted per second, and how many at once after a quiet time. */
+  readonly hellosPerSecond: number;
+  readonly hellosAtOnce: number;
+}
+
+export function deviceLimits(settings: Settings): DeviceLimits {
+  return {
+    connections: settings.maxConnections,
+    connectionsPerAddress: settings.maxConnections,
+    frameBytes: settings.maxFrameBytes,
+    helloMs: settings.helloTimeoutSeconds * 1000,
+    welcomeMs: 90_000,
+    keepAliveSeconds: settings.keepAliveSeconds,
+    mostKeepAliveSeconds: 3600,
+    pauseReadingBytes: settings.windowBytes / 2,
+    pauseWritingBytes: 64 * 1024,
+    mostWaitingBytes: 4 * 1024 * 1024,
+    unreadMs: 30_000,
+    lingerMs: 5000,
+    receiveWindow: 1024,
+    hellosPerSecond: 2000,
+    hellosAtOnce: 4000,
+  };
+}
