@@ -1,0 +1,137 @@
+// `npm run sim:ci` and `npm run sim:nightly`: every mutant within its budget of seeds, fresh seeds within a time, branches counted; one table of figures.
+
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import type { Mutant } from "./bundle.ts";
+import type { BranchCount } from "./coverage.ts";
+import { MUTANTS, NEVER_REACHED } from "./mutants/index.ts";
+import { Pool, inParallel, type WorkerResult } from "./pool.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    /** Minutes for fresh seeds. */
+    minutes: { type: "string", default: "4" },
+    /** At most so many fresh seeds and events. */
+    seeds: { type: "string", default: "100000" },
+    events: { type: "string", default: "Infinity" },
+    /** First fresh seed; by default it differs from day to day. */
+    from: { type: "string", default: String(Math.floor(Date.now() / 86_400_000) * 1_000_000) },
+    width: { type: "string", default: String(Math.min(2, availableParallelism())) },
+    /** Only mutants whose name contains this; "none" for none. */
+    mutants: { type: "string", default: "" },
+    /** Multiplies each mutant's budget. */
+    budget: { type: "string", default: "1" },
+    /** Fails where a branch of the protocol was never taken. */
+    branches: { type: "boolean", default: false },
+  },
+});
+
+const width = Number(options.width);
+const pool = new Pool();
+process.on("SIGINT", () => {
+  pool.close();
+  process.exit(130);
+});
+try {
+  const survivors = await runMutants();
+  const broken = await runFreshSeeds();
+  process.exitCode = survivors + broken === 0 ? 0 : 1;
+} finally {
+  pool.close();
+}
+
+/** Seeds that every mutant runs on: fixed, so that the counts in the table can be compared. */
+const MUTANT_SEEDS_FROM = 1;
+const MUTANT_WITHIN_MS = 60_000;
+
+async function runMutants(): Promise<number> {
+  const chosen = MUTANTS.filter((mutant) => mutant.name.includes(options.mutants));
+  if (chosen.length === 0) return 0;
+  const begun = performance.now();
+  const rows = await inParallel(chosen, width, async (mutant) => {
+    const bundle = await pool.bundle(mutant);
+    const count = Math.ceil(mutant.budget * Number(options.budget));
+    const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, application: "mixed" });
+    const row = rowOf(mutant, result);
+    process.stdout.write(`${row.caught ? "caught  " : "SURVIVED"} ${mutant.name.padEnd(58)} ${mutant.rule.padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
+    return row;
+  });
+  const survivors = rows.filter((row) => !row.caught).length;
+  process.stdout.write(`\nmutants: ${rows.length - survivors} of ${rows.length} caught in ${seconds(performance.now() - begun)}\n\n`);
+  return survivors;
+}
+
+function rowOf(_mutant: Mutant, result: WorkerResult): { caught: boolean; seeds: string; by: string } {
+  if ("died" in result) return { caught: true, seeds: "1", by: `the process: ${result.died.split("\n")[0]!}` };
+  const failure = result.failed?.failure;
+  if (failure === undefined) return { caught: false, seeds: `>${result.seeds}`, by: `nothing, in ${seconds(result.ms)}` };
+  const by = failure.invariant === "assertion" ? `assertion: ${failure.message}` : failure.invariant === "exception" ? failure.message : `invariant ${failure.invariant}`;
+  return { caught: true, seeds: String(result.seeds), by };
+}
+
+/** Seeds that a worker runs at a time. */
+const CHUNK = 50;
+
+async function runFreshSeeds(): Promise<number> {
+  const deadline = performance.now() + Number(options.minutes) * 60_000;
+  const bundle = await pool.bundle(undefined);
+  const total = { seeds: 0, events: 0, answers: 0, ms: 0 };
+  const failures: string[] = [];
+  const branches = new Map<string, BranchCount>();
+  const begun = performance.now();
+  let next = Number(options.from);
+  const last = next + Number(options.seeds);
+  const lane = async (_lane: number): Promise<void> => {
+    while (next < last && performance.now() < deadline && total.events < Number(options.events)) {
+      const from = next;
+      const count = Math.min(CHUNK, last - from);
+      next += count;
+      // Counting costs time: the first chunk of every twenty counts.
+      const counts = options.branches || ((from - Number(options.from)) / CHUNK) % 20 === 0;
+      const job = { from, count, withinMs: Math.max(1, deadline - performance.now()), application: "mixed", ...(counts ? { countBranchesOf: bundle } : {}) };
+      const result = await pool.run(bundle, job);
+      if ("died" in result) {
+        failures.push(`a worker on seeds ${from} … ${from + count - 1}: ${result.died}`);
+        continue;
+      }
+      total.seeds += result.seeds;
+      total.events += result.events;
+      total.answers += result.answers;
+      total.ms += result.ms;
+      for (const branch of result.branches ?? []) addBranch(branches, branch);
+      const failed = result.failed;
+      if (failed?.failure === undefined) continue;
+      failures.push(`seed ${failed.seed}: invariant ${failed.failure.invariant}: ${failed.failure.message}\n  npm run sim -- --seed ${failed.seed} --shrink`);
+    }
+  };
+  await inParallel(Array.from({ length: width }, (_, place) => place), width, lane);
+  const took = performance.now() - begun;
+  process.stdout.write(
+    `fresh seeds: ${total.seeds} from ${options.from}, ${failures.length} failed\n` +
+      `events: ${total.events} (${Math.round(total.events / Math.max(1, total.seeds))} a seed), answers checked: ${total.answers}\n` +
+      `speed: ${((total.seeds / took) * 1000).toFixed(1)} seeds/s, ${Math.round((total.events / took) * 1000)} events/s on ${width} processes\n`,
+  );
+  for (const failure of failures) process.stdout.write(`FAILED ${failure}\n`);
+  return failures.length + reportBranches(branches);
+}
+
+function addBranch(branches: Map<string, BranchCount>, branch: BranchCount): void {
+  const key = `${branch.file}:${branch.line}:${branch.text}`;
+  branches.set(key, { ...branch, count: branch.count + (branches.get(key)?.count ?? 0) });
+}
+
+/** Prints what was reached; answers how many branches that should have been were not. */
+function reportBranches(branches: ReadonlyMap<string, BranchCount>): number {
+  const all = [...branches.values()];
+  const missed = all.filter((branch) => branch.count === 0);
+  process.stdout.write(`branches of the protocol: ${all.length - missed.length} of ${all.length} reached\n`);
+  const unexpected = missed.filter((branch) => !NEVER_REACHED.some((allowed) => branch.file.endsWith(allowed.file) && branch.text.includes(allowed.text)));
+  for (const branch of missed) {
+    process.stdout.write(`  never: ${branch.file}:${branch.line} ${branch.text}${unexpected.includes(branch) ? "" : " (expected)"}\n`);
+  }
+  return options.branches ? unexpected.length : 0;
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
