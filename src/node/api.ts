@@ -86,6 +86,8 @@ export interface StreamWatcher {
 export interface NodeApi extends GatewayDoor {
   /** Opens a turn: the clocks are read and a flush follows. A front-end calls it before it hands over frames of a socket. */
   turn(): void;
+  /** A front-end met a broken invariant: the node logs it and stops. */
+  fail(error: Error): void;
   /** Committed entries; rejects with a BellhopError. A device that is not known has an empty stream. */
   read(device: string, options: ReadOptions): Promise<StreamPage>;
   /** Ends when the returned function is called. */

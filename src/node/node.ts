@@ -76,16 +76,17 @@ export class RunningNode implements NodeApi {
     const { storage, control, id, zone, address } = options;
     const { recovery } = storage;
     if (!recovery.clean) throw new BellhopError("internal", damageReport(recovery));
-    let node: RunningNode | undefined;
+    const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
-      changed: (change: TableChange) => node?.host.tableChanged(change),
-      leases: (alive) => node?.host.run(() => node?.host.core.leases(alive)),
-      failed: (error) => (node === undefined ? options.failed(error) : node.host.fail(error)),
+      changed: (change: TableChange) => started.node?.host.tableChanged(change),
+      leases: (alive) => started.node?.host.run(() => started.node?.host.core.leases(alive)),
+      failed: (error) => (started.node === undefined ? options.failed(error) : started.node.host.fail(error)),
     });
     const incomplete = recovery.copies.filter((copy) => copy.incomplete).map((copy) => copy.bucket);
     await membership.register({ node: id, store: recovery.storeId, clean: recovery.clean, incomplete, address, zone });
     await membership.begin(options.bucketCount, 1, 1);
-    node = new RunningNode(options, membership, await lastTimes(storage));
+    const node = new RunningNode(options, membership, await lastTimes(storage));
+    started.node = node;
     connect(node.host.logEvents);
     node.host.start();
     await node.#opened();
@@ -104,6 +105,10 @@ export class RunningNode implements NodeApi {
 
   turn(): void {
     this.host.wake();
+  }
+
+  fail(error: Error): void {
+    this.host.fail(error);
   }
 
   open(socket: DeviceSocket, hello: Hello): DeviceLine {

@@ -240,8 +240,10 @@ export class Gateway implements GatewayDoor, LineKeeper {
       return;
     }
     if (answer.type === "broken") {
-      if (answer.code === "taken_over") return line.end("taken_over", "A newer session of this device has been opened.", 0);
-      return this.#break(line, answer.generation, answer.last);
+      // R25: a nonce that is behind the stored one is refused with it; a session that is behind was taken over.
+      const nonceBehind = line.hello.session === 0 && !line.welcomed ? answer.stored : undefined;
+      if (answer.code === "taken_over" && nonceBehind === undefined) return line.end("taken_over", "A newer session of this device has been opened.", 0);
+      return this.#break(line, answer.generation, answer.last, nonceBehind);
     }
     if (answer.type === "failed" && ASK_AGAIN.has(answer.code)) return this.#askLater(line);
     const code = answer.type === "failed" ? answer.code : "internal";
@@ -254,9 +256,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
     held.done(answer);
   }
 
-  #break(line: Line, generation: number, last: number): void {
+  #break(line: Line, generation: number, last: number, nonce?: bigint): void {
     if (line.state === "closed") return;
-    line.socket.broken(generation, last);
+    line.socket.broken(generation, last, nonce);
     line.closed();
   }
 

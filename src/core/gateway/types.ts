@@ -45,8 +45,11 @@ export interface DeviceSocket {
   refuse(expected: number, code: ErrorCode): void;
   /** Messages that may be in flight from now on; 0 while paused or full. */
   credit(window: number): void;
-  /** The series does not join on (R26, A8): messages may be missing; the device opens a new session. */
-  broken(generation: number, last: number): void;
+  /**
+   * The series does not join on (R26, A8): messages may be missing; the device opens a new session.
+   * `nonce`: instead, OPEN's nonce is not above this one (R25).
+   */
+  broken(generation: number, last: number, nonce?: bigint): void;
   /** The socket must close with this code; `retryAfterMs` spreads reconnects (A10). */
   close(code: ErrorCode, detail: string, retryAfterMs: number): void;
 }
