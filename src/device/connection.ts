@@ -80,7 +80,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   // --- the socket ---
 
   read(chunk: Uint8Array): void {
-    if (this.#phase === "closing" || this.#phase === "closed") return;
+    if (this.#isOver) return;
     this.#heardTick = this.#keeper.tick;
     try {
       this.#deframer.push(chunk, this);
@@ -162,6 +162,10 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     else this.refuseAndClose("deadline", this.#phase === "opening" ? "The session did not open in time." : "HELLO did not come in time.");
   }
 
+  get #isOver(): boolean {
+    return this.#phase === "closing" || this.#phase === "closed";
+  }
+
   #enter(phase: Phase): void {
     this.#phase = phase;
     this.#phaseTick = this.#keeper.tick;
@@ -172,7 +176,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
 
   frame(bytes: Uint8Array, start: number, end: number): boolean {
     readFromDevice(bytes, start, end, this);
-    return this.#phase !== "closing" && this.#phase !== "closed";
+    return !this.#isOver;
   }
 
   hello(hello: HelloFrame): void {
@@ -244,7 +248,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
       receiveWindow, delivered, handled, end,
     });
     this.#deliveries = new Deliveries(node, this, hello.device, receiveWindow, hello.maxFrame, hello.after, handled, end, hello.desired);
-    if (this.#phase !== "open") this.#stopDeliveries(); // its first frame was too large
+    if (this.#isOver) this.#stopDeliveries(); // its first frame was too large
   }
 
   ack(series: number): void {
@@ -275,7 +279,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
 
   /** The gateway closes, and has let go of the line; or there is none yet. */
   close(code: ErrorCode, detail: string, retryAfterMs: number): void {
-    if (this.#phase === "closing" || this.#phase === "closed") return;
+    if (this.#isOver) return;
     writeClose(this.writer(), code, detail, retryAfterMs, ERRORS[code].retryable);
     this.line = undefined;
     this.#stopDeliveries();
