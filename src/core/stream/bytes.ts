@@ -53,8 +53,19 @@ export class Writer {
     return this.integer(bytes.length).raw(bytes);
   }
 
+  /** Its length in bytes of UTF-8, then those. Short ASCII, which names mostly are, is written without an encoder. */
   text(text: string): this {
-    return this.blob(UTF8.encode(text));
+    const { length } = text;
+    if (length >= 0x80) return this.blob(UTF8.encode(text));
+    this.#room(length + 1);
+    const bytes = this.#bytes;
+    const at = this.#length + 1;
+    let seen = 0;
+    for (let i = 0; i < length; i += 1) seen |= bytes[at + i] = text.charCodeAt(i);
+    if (seen >= 0x80) return this.blob(UTF8.encode(text));
+    bytes[at - 1] = length;
+    this.#length = at + length;
+    return this;
   }
 
   /** A copy of what was written; the writer is empty again. */

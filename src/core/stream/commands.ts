@@ -118,7 +118,7 @@ export function encodePublish(
 ): Uint8Array {
   slab.reserve(PUBLISH_NAMES + names.length + end - start);
   const to = slab.bytes;
-  let at = slab.start;
+  const at = slab.start;
   to[at] = VERSION;
   to[at + 1] = COMMAND.publish;
   to[at + 2] = kind;
@@ -128,9 +128,8 @@ export function encodePublish(
   to[at + 10] = series / 0x1000000000000;
   writeU24(to, at + 11, (series / 0x1000000) % 0x1000000);
   writeU24(to, at + 14, series % 0x1000000);
-  at += PUBLISH_NAMES;
-  for (let i = 0; i < names.length; i += 1) to[at++] = names[i]!;
-  for (let i = start; i < end; i += 1) to[at++] = bytes[i]!;
+  to.set(names, at + PUBLISH_NAMES);
+  if (end > start) to.set(bytes.subarray(start, end), at + PUBLISH_NAMES + names.length); // measured: a loop costs more from 30 bytes on
   return slab.take();
 }
 

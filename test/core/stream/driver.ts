@@ -83,7 +83,7 @@ export class Bench {
   /** Sends a request under a number of its own, which is returned. */
   send(request: DistributiveOmit<Extract<HopRequest, { request: number }>, "request">, from = GATEWAY): number {
     this.#request += 1;
-    this.admission.request(from, { ...request, request: this.#request } as HopRequest);
+    this.admission.request(from, { ...request, request: this.#request });
     return this.#request;
   }
 
