@@ -78,7 +78,7 @@ export class Follower {
     this.#round = Math.max(this.#round, message.round);
     copy.commitTo(Math.min(message.commit, this.#matched));
     copy.applyCommitted();
-    if (copy.log.durableTo >= this.#matched) this.#acknowledge();
+    if (this.#ackable() === this.#matched) this.#acknowledge();
     else this.#owes = true;
   }
 
@@ -124,8 +124,9 @@ export class Follower {
   #accepts(message: PeerMessage): boolean {
     const copy = this.#copy;
     if (this.#standing === "none" || message.attempt !== this.#attempt) return false;
-    if (message.epoch < copy.promised) {
-      this.#refuse(message, 0); // R13: the fence
+    const isStale = message.epoch < copy.promised; // R13: the fence
+    if (isStale) {
+      this.#refuse(message, 0);
       return false;
     }
     if (message.epoch > copy.promised) copy.promise(message.epoch); // R13: before acting or answering
@@ -170,11 +171,14 @@ export class Follower {
     return true;
   }
 
+  #ackable(): number {
+    return Math.min(this.#matched, this.#copy.log.durableTo); // R13: what matched and is durable, never the log's end
+  }
+
   #acknowledge(): void {
-    const { log, incomplete } = this.#copy;
-    const match = Math.min(this.#matched, log.durableTo); // R13: what matched and is durable, never the log's end
+    const match = this.#ackable();
     this.#owes = match < this.#matched;
-    this.#send({ type: "appended", match, whole: !incomplete, round: this.#round }, this.#leader);
+    this.#send({ type: "appended", match, whole: !this.#copy.incomplete, round: this.#round }, this.#leader);
   }
 
   #refuse(message: PeerMessage, hint: number): void {

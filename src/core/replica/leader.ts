@@ -79,7 +79,7 @@ export class Leader implements Leadership {
       if (!peer.isMember) this.#resolve(peer);
     }
     this.#retire();
-    if (this.copy.applyCommitted()) this.applied();
+    this.#advance();
     this.#settleRounds();
   }
 
@@ -87,14 +87,18 @@ export class Leader implements Leadership {
     this.#advance();
   }
 
-  /** Something of this epoch was applied. */
+  /** More was applied. */
   applied(): void {
-    if (!this.isOpen && this.copy.applied >= this.govIndex) { // R16: when Gov is committed, then answer
-      this.isOpen = true;
-      this.#lead.opened(this.epoch);
-      this.#retire();
-    }
+    this.#open();
     if (this.isOpen) this.#lead.appliedTo(this.copy.applied);
+  }
+
+  #open(): void {
+    if (this.isOpen) return;
+    if (this.copy.applied < this.govIndex) return; // R16: when Gov is committed, then answer
+    this.isOpen = true;
+    this.#lead.opened(this.epoch);
+    this.#retire();
   }
 
   close(): void {
@@ -140,24 +144,28 @@ export class Leader implements Leadership {
     return index;
   }
 
-  /** R14: the least durable match over all that must acknowledge. */
   #advance(): void {
-    const { copy } = this;
-    let least = copy.log.durableTo; // R14: its own included
+    this.copy.commitTo(this.#committable());
+    if (this.copy.applyCommitted()) this.applied();
+    else this.#open();
+  }
+
+  /** R14: the least durable match over all that must acknowledge; 0 while nothing may commit. */
+  #committable(): number {
+    let least = this.copy.log.durableTo; // R14: its own included
     for (const peer of this.peers) {
       const counts = peer.isMember || peer.joining; // R14: the members, and who joins
       if (counts && peer.match < least) least = peer.match;
     }
-    if (least < this.govIndex) return; // R14: only from Gov on
-    if (this.#record.members.length < this.#view.minCopies) return; // R14: joining is not counted
-    copy.commitTo(least);
-    if (copy.applyCommitted()) this.applied();
+    if (least < this.govIndex) return 0; // R14: only from Gov on
+    if (this.#record.members.length < this.#view.minCopies) return 0; // R14: joining is not counted
+    return least;
   }
 
   #appended(peer: Peer, message: Message<"appended">): void {
     assert(message.match <= this.copy.log.last, "nobody holds more of this epoch than its leader");
     peer.round = Math.max(peer.round, message.round);
-    if (message.whole) peer.whole = true;
+    if (message.whole && message.match >= peer.wholeFrom) peer.whole = true; // R17: not if a newer snapshot has since taken its place
     peer.acknowledged(message.match);
     if (peer.whole && peer.match === this.copy.log.last) peer.movedAt = this.copy.now;
     this.#advance();
@@ -191,6 +199,7 @@ export class Leader implements Leadership {
     peer.phase = "acclimating";
     peer.whole = false;
     peer.snapshot = new Snapshot(this.copy, peer);
+    peer.wholeFrom = peer.snapshot.index;
     peer.snapshot.send();
   }
 

@@ -29,6 +29,8 @@ export class Peer {
   match = 0;
   /** Its copy lacks nothing: state and history. */
   whole = false;
+  /** Index of the newest snapshot it was sent: whoever acknowledges less speaks of a copy before it. */
+  wholeFrom = 0;
   /** The newest round it acknowledged. */
   round = 0;
   heardAt: number;
