@@ -1,11 +1,12 @@
 // A broker with its devices in one process: the gateway's door is called as the TCP server calls it, without sockets between.
 
 import { memoryUsage } from "node:process";
-import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { setImmediate as turn } from "node:timers/promises";
 
-import { startBroker, type Broker } from "../../src/broker.ts";
+import { startBroker } from "../../src/broker.ts";
 import { settingsWith } from "../../src/config.ts";
 import type { DeviceLine, DeviceSocket, Welcome } from "../../src/core/gateway/types.ts";
+import type { NodeApi } from "../../src/node/api.ts";
 import { encodeBody } from "../../src/wire/body.ts";
 import type { KnownPlan, KnownResult } from "./measure.ts";
 
@@ -19,33 +20,29 @@ const plan = JSON.parse(process.argv[2] ?? "") as KnownPlan;
 const settings = settingsWith({ data: plan.data, http: "127.0.0.1:0", device: "127.0.0.1:0", logLevel: "error", maxConnections: plan.active + OPENING_AT_ONCE });
 
 let answered = 0;
+/** What the gateway told since the last turn: it must not be called from inside its own calls. */
+const welcomed: Device[] = [];
+const acked: Device[] = [];
 
 class Device implements DeviceSocket {
   line: DeviceLine | undefined;
-  last = 0;
-  readonly #ready: () => void;
-  readonly #answered: () => void;
+  #last = 0;
   #acked = 0;
 
-  constructor(ready: () => void, onAnswer: () => void) {
-    this.#ready = ready;
-    this.#answered = onAnswer;
-  }
-
   publish(): void {
-    this.last += 1;
-    this.line!.publish(this.last, 0, BODY, 0, BODY.length);
+    this.#last += 1;
+    this.line!.publish(this.#last, 0, BODY, 0, BODY.length);
   }
 
   welcome({ last }: Welcome): void {
-    this.last = this.#acked = last;
-    this.#ready();
+    this.#last = this.#acked = last;
+    welcomed.push(this);
   }
 
   ack(series: number): void {
     answered += series - this.#acked;
     this.#acked = series;
-    this.#answered();
+    acked.push(this);
   }
 
   voided = failing("voided");
@@ -62,64 +59,65 @@ function failing(what: string): (...details: unknown[]) => void {
 }
 
 let broker = await startBroker(settings);
-await everyDevice(plan.known, (name, done) => {
-  const device = new Device(
-    () => device.publish(),
-    () => {
-      device.line!.closed();
-      done();
-    },
-  );
-  device.line = broker.node.open(device, hello(name, 1));
-});
+await makeKnown(broker.node);
 await broker.drain();
 await broker.close();
 
 const beforeStart = performance.now();
 broker = await startBroker(settings);
 const startSeconds = (performance.now() - beforeStart) / 1000;
-
-const active: Device[] = [];
-await everyDevice(plan.active, (name, done) => {
-  const device = new Device(done, () => undefined);
-  active.push(device);
-  device.line = broker.node.open(device, hello(name, 2));
-});
-process.send!(await measure(broker));
+const result = await measure(broker.node, await connectActive(broker.node));
 await broker.close();
+process.send!(result);
 process.disconnect();
 
-async function measure({ node }: Broker): Promise<KnownResult> {
+function open(node: NodeApi, number: number): Device {
+  const device = new Device();
+  device.line = node.open(device, { device: `known-${number}`, session: 0, nonce: BigInt(Date.now()) << 22n, leaves: 0, oldest: 1, next: 1, window: 1024 });
+  return device;
+}
+
+/** Every device connects, publishes once and leaves. */
+async function makeKnown(node: NodeApi): Promise<void> {
+  let opened = 0;
+  for (let left = 0; left < plan.known; await turn()) {
+    node.turn();
+    for (; opened < plan.known && opened - left < OPENING_AT_ONCE; opened += 1) open(node, opened);
+    for (const device of welcomed.splice(0)) device.publish();
+    for (const device of acked.splice(0)) {
+      device.line!.closed();
+      left += 1;
+    }
+  }
+}
+
+async function connectActive(node: NodeApi): Promise<readonly Device[]> {
+  const devices: Device[] = [];
+  for (let connected = 0; connected < plan.active; await turn()) {
+    node.turn();
+    while (devices.length < plan.active && devices.length - connected < OPENING_AT_ONCE) devices.push(open(node, devices.length));
+    connected += welcomed.splice(0).length;
+  }
+  return devices;
+}
+
+async function measure(node: NodeApi, devices: readonly Device[]): Promise<KnownResult> {
   let sent = answered;
   const publishFor = async (seconds: number): Promise<void> => {
-    const until = performance.now() + seconds * 1000;
-    while (performance.now() < until) {
-      for (; sent - answered < IN_FLIGHT; sent += 1) active[Math.floor(Math.random() * active.length)]!.publish();
-      await turn();
+    for (const until = performance.now() + seconds * 1000; performance.now() < until; await turn()) {
+      node.turn();
+      acked.length = 0;
+      for (; sent - answered < IN_FLIGHT; sent += 1) devices[Math.floor(Math.random() * devices.length)]!.publish();
     }
   };
+  const checkpointBytes = (): number => node.status().numbers["checkpoint_bytes_total"]!;
+
   await publishFor(WARM_UP_SECONDS);
-  const [answeredBefore, written, started] = [answered, node.status().numbers["checkpoint_bytes_total"] ?? Number.NaN, performance.now()];
+  const before = { answered, written: checkpointBytes(), at: performance.now() };
   await publishFor(plan.seconds);
-  const elapsed = (performance.now() - started) / 1000;
-  const perSecond = (answered - answeredBefore) / elapsed;
-  const checkpointBytes = (node.status().numbers["checkpoint_bytes_total"] ?? Number.NaN) - written;
-  while (answered < sent) await sleep(10);
-  return { perSecond, startSeconds, residentMiB: memoryUsage().rss / 2 ** 20, checkpointMiBPerSecond: checkpointBytes / elapsed / 2 ** 20 };
-}
-
-/** Calls `open` for each device's name, a bounded number of them unfinished at a time. */
-async function everyDevice(count: number, open: (name: string, done: () => void) => void): Promise<void> {
-  let unfinished = 0;
-  for (let number = 0; number < count; number += 1) {
-    unfinished += 1;
-    open(`known-${number}`, () => (unfinished -= 1));
-    while (unfinished >= OPENING_AT_ONCE) await turn();
-  }
-  while (unfinished > 0) await turn();
-}
-
-function hello(device: string, round: number) {
-  const nonce = (BigInt(Date.now()) << 22n) + BigInt(round);
-  return { device, session: 0, nonce, leaves: 0, oldest: 1, next: 1, window: 1024 };
+  const elapsed = (performance.now() - before.at) / 1000;
+  const perSecond = (answered - before.answered) / elapsed;
+  const checkpointMiBPerSecond = (checkpointBytes() - before.written) / elapsed / 2 ** 20;
+  while (answered < sent) await turn();
+  return { perSecond, startSeconds, residentMiB: memoryUsage().rss / 2 ** 20, checkpointMiBPerSecond };
 }
