@@ -85,12 +85,12 @@ export class Suspicion {
     return [...this.#peers.keys()].filter((node) => this.#suspects(node, now));
   }
 
-  /** The suspects whom enough nodes suspect: several, or both of two, or this one alone for long. */
+  /** The suspects whom enough nodes suspect: two at least, or this one where there is no third, or this one alone for long. */
   accused(now: number): string[] {
     return this.suspects(now).filter((node) => {
       if (this.#silence(node, now) >= this.#patience(node, now, this.#settings.loneSuspicionMs)) return true;
-      const others = [...this.#peers].filter(([other, peer]) => other !== node && !peer.departed && !this.#suspects(other, now));
-      const accusers = 1 + others.filter(([, peer]) => peer.suspects.includes(node)).length;
+      const others = [...this.#peers].filter(([other, peer]) => other !== node && !peer.departed);
+      const accusers = 1 + others.filter(([other, peer]) => peer.suspects.includes(node) && !this.#suspects(other, now)).length;
       return accusers >= Math.min(2, 1 + others.length); // R6: several peers' suspicion
     });
   }

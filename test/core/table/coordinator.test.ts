@@ -62,6 +62,31 @@ describe("R6: departures", () => {
     expect(cluster.fold.table.nodes.get("a")!.state).toBe("departed");
   });
 
+  test("a node that hears nobody departs nobody: it is the others who hear one another", () => {
+    const cluster = new Cluster(begun(THREE), THREE);
+    cluster.pass(1_000);
+    for (const node of ["b", "c"]) cluster.cuts.add(`a>${node}`).add(`${node}>a`);
+    cluster.pass(1_000);
+    expect(cluster.fold.table.nodes.get("a")!.state).toBe("departed");
+    expect(cluster.proposals("depart").every(({ node, by }) => node === "a" && by !== "a")).toBe(true);
+  });
+
+  test("an accusation from a node that is itself suspected is old news", () => {
+    const { fold, it, ...rest } = alone("a", ["b", "c"]);
+    let { now } = rest;
+    it.heard("c", ["b"], now);
+    for (const end = now + 2_000; now < end; now += 100) {
+      it.leases(rest.leases, now);
+      it.tick(now);
+    }
+    expect(it.suspects(now)).toEqual(["b", "c"]);
+    expect(rest.proposed).toEqual([]);
+    it.heard("c", ["b"], now);
+    it.tick(now);
+    expect(rest.proposed).toMatchObject([{ type: "depart", node: "b" }]);
+    expect(fold.table.nodes.get("b")!.state).toBe("live");
+  });
+
   test("of two nodes, one's suspicion is enough, and the first word wins", () => {
     const cluster = new Cluster(begun(["a", "b"]), ["a", "b"]);
     cluster.pass(1_000);
@@ -328,6 +353,12 @@ describe("proposals", () => {
     it.table(fold.table, now);
     it.tick(now);
     expect(proposed.map(({ type }) => type)).toEqual(["plan", "addLearner"]);
+    fold.run(proposed[1]!);
+    it.table(fold.table, now);
+    fold.run(proposed[2]!);
+    it.table(fold.table, now);
+    it.tick(now);
+    expect(proposed.slice(2)).toMatchObject([{ type: "addLearner", node: "c" }]);
   });
 
   test("what was not wanted for a round is made at once when it is wanted again", () => {
