@@ -122,6 +122,12 @@ describe("refused", () => {
     expect([reply.status, reply.json.code, reply.json.retryable]).toEqual([413, "too_large", false]);
   });
 
+  test("a content type longer than a message's header may be", async () => {
+    expect((await publish(newDevice(), "x", { "content-type": `text/${"x".repeat(4091)}` })).status).toBe(201);
+    const reply = await publish(newDevice(), "x", { "content-type": `text/${"x".repeat(4092)}` });
+    expect([reply.status, reply.json.code]).toEqual([413, "too_large"]);
+  });
+
   test.each(["x".repeat(129), "ü".repeat(65), "%C2%80", "%00", "a%0Ab", "%7F"])("a device id with %s", async (id) => {
     const reply = await broker.call("POST", `/v1/devices/${encodeURI(id).replaceAll("%25", "%")}/messages`, { body: "x" });
     expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);

@@ -3,6 +3,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { Type } from "@fastify/type-provider-typebox";
 import { BellhopError } from "../../base/errors.ts";
+import { MAX_HEADER_VALUE_BYTES } from "../../wire/body.ts";
 import type { HttpContext } from "../context.ts";
 import { messageBody } from "../entry.ts";
 import { ask } from "../ask.ts";
@@ -36,13 +37,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       const contentType = request.headers["content-type"];
       const expiry = request.headers["bellhop-expires"];
       const payload = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-      const headers: Record<string, string> = {};
-      if (contentType !== undefined) headers["content-type"] = contentType;
-      const trace = request.headers["traceparent"];
-      if (typeof trace === "string") headers["traceparent"] = trace;
-      const headerBytes = Object.entries(headers).reduce((sum, [name, value]) => sum + name.length + value.length, 0);
-      if (headerBytes > context.settings.maxHeadersBytes) throw new BellhopError("too_large", `The headers have ${headerBytes} bytes, the limit is ${context.settings.maxHeadersBytes}.`);
-
+      const headers = carried({ "content-type": contentType, traceparent: request.headers["traceparent"] }, context.settings.maxHeadersBytes);
       const expires = expiryOf(expiry, Date.now());
       const answer = await ask(
         context.node,
@@ -68,6 +63,21 @@ function keyOf(header: string | undefined): string | undefined {
   const key = /^".*"$/.test(header) ? header.slice(1, -1) : header;
   if (!KEY.test(key)) throw new BellhopError("bad_request", "Idempotency-Key must have 1 to 255 visible ASCII characters.");
   return key;
+}
+
+/** The headers that travel with the message, within the limits of its body. */
+function carried(given: Readonly<Record<string, string | string[] | undefined>>, maxBytes: number): Record<string, string> {
+  const headers: Record<string, string> = {};
+  let total = 0;
+  for (const [name, value] of Object.entries(given)) {
+    if (typeof value !== "string") continue;
+    const bytes = Buffer.byteLength(value);
+    total += name.length + bytes;
+    if (bytes > MAX_HEADER_VALUE_BYTES) throw new BellhopError("too_large", `The header ${name} has ${bytes} bytes, the limit is ${MAX_HEADER_VALUE_BYTES}.`);
+    if (total > maxBytes) throw new BellhopError("too_large", `The headers have more than ${maxBytes} bytes (maxHeadersBytes).`);
+    headers[name] = value;
+  }
+  return headers;
 }
 
 /** Milliseconds since 1970, 0 for never. What has expired is refused by the leader, who first looks whether it is a duplicate (A6). */
