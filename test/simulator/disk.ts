@@ -55,7 +55,6 @@ export class Copy {
         this.incomplete = record.incomplete;
         return;
       case "floor":
-        for (let index = this.floor; index < record.index; index += 1) this.entries.delete(index);
         this.floor = Math.max(this.floor, record.index);
         return;
       case "drop":
@@ -279,6 +278,8 @@ export class DiskHandle {
   read(bucket: number, from: number, to: number, most: number): Entry[] {
     const copy = this.#disk.copy(bucket);
     const entries: Entry[] = [];
+    // What is below the floor and in a checkpoint may be forgotten.
+    if (from < Math.min(copy.floor, (this.#disk.checkpoints.get(bucket)?.applied ?? 0) + 1)) return entries;
     for (let index = from; index <= to && entries.length < most; index += 1) {
       const entry = copy.entries.get(index);
       if (entry === undefined) break;

@@ -39,6 +39,7 @@ export abstract class Driver implements Host {
   protected coordinator: Coordinator | undefined;
   #awake = false;
   #tickedAt: number;
+  #beatAt = 0;
 
   constructor(cluster: Cluster, site: Site, recovery: SimRecovery) {
     this.cluster = cluster;
@@ -201,10 +202,15 @@ export abstract class Driver implements Host {
     if (this.coordinator === undefined) return;
     if (stalledMs > 0) this.coordinator.stalled(stalledMs, nowMs);
     this.coordinator.tick(nowMs);
-    const beat: Beat = { type: "beat", suspects: this.coordinator.suspects(nowMs) };
-    for (const node of this.membership.table.nodes.keys()) if (node !== this.name) this.send(node, "beat", beat);
+    if (nowMs - this.#beatAt >= drawn.leaseMs / 8) this.#beat(nowMs);
     this.tick();
     this.observe();
+  }
+
+  #beat(nowMs: number): void {
+    this.#beatAt = nowMs;
+    const beat: Beat = { type: "beat", suspects: this.coordinator!.suspects(nowMs) };
+    for (const node of this.membership.table.nodes.keys()) if (node !== this.name) this.send(node, "beat", beat);
   }
 
   /** Read now, told later: what is told may have been replaced in the meantime. */

@@ -1,8 +1,10 @@
 // Every mutant, and the branches that need not be reached.
 
 import type { Mutant } from "../bundle.ts";
+import { DISK_MUTANTS } from "./disk.ts";
+import { TABLE_MUTANTS } from "./table.ts";
 
-export const MUTANTS: readonly Mutant[] = [];
+export const MUTANTS: readonly Mutant[] = [...TABLE_MUTANTS, ...DISK_MUTANTS];
 
 /** Branches that exist for what must never happen. */
 export const NEVER_REACHED: readonly { readonly file: string; readonly text: string }[] = [];
