@@ -58,10 +58,9 @@ export const SETTINGS = {
   logLevel: { kind: "choice", choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"], default: "info", what: "Least severe lines that are logged." },
 
   bucketCount: number("buckets", 64, 1, 65_536, "Buckets of a new data directory; an existing one keeps its own."),
-  segmentBytes: number("bytes", 64 * MiB, MiB, GiB, "Size of a file of the log."),
+  segmentBytes: number("bytes", 64 * MiB, MiB, GiB, "Size of a file of the log; a multiple of 512."),
   retainSeconds: number("seconds", 7 * DAY, 60, 3650 * DAY, "Entries older than this may be forgotten."),
   retainBytes: number("bytes", 8 * GiB, 4 * MiB, 1024 * GiB, "The oldest entries are forgotten when the log is larger than this."),
-  minFreeBytes: number("bytes", 256 * MiB, 0, 1024 * GiB, "Below this much free disk writes are refused with `storage_full`; reads go on."),
   tailCacheBytes: number("bytes", 64 * MiB, MiB, 64 * GiB, "Newest entries kept in memory for readers."),
   checkpointSeconds: number("seconds", 30, 1, HOUR, "Time between two checkpoints of the state."),
   checkpointBytesPerSecond: number("bytes/s", 32 * MiB, 64 * KiB, 16 * GiB, "Greatest rate at which checkpoints write."),
@@ -292,6 +291,7 @@ function contradictions(settings: Settings): string[] {
   atLeast("followerBytes", settings.maxPayloadBytes, "at least one entry must fit.");
   atLeast("segmentBytes", 2 * message, "a segment holds at least two of the greatest messages.");
   atLeast("retainBytes", 4 * settings.segmentBytes, "the log is forgotten by segments, and the newest are in use.");
+  if (settings.segmentBytes % 512 !== 0) problems.push(`segmentBytes (${settings.segmentBytes}) must be a multiple of 512: the log is written in blocks.`);
   for (const name of ["http", "device"] as const) {
     const { host } = hostAndPort(settings[name]);
     if (!isLoopback(host)) {

@@ -1,6 +1,6 @@
 // Settings: where they come from, what is refused and how it is said, and that the documentation is made from the table.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -135,6 +135,10 @@ describe("refused", () => {
     expect(() => settingsWith(chosen)).toThrow(new RegExp(`^${name} \\(\\d+\\) must be at least \\d+: `, "m"));
   });
 
+  test("a segment that is no row of blocks", () => {
+    expect(() => settingsWith({ segmentBytes: 2 * 1024 * 1024 + 1 })).toThrow("segmentBytes (2097153) must be a multiple of 512");
+  });
+
   test("all problems at once", () => {
     expect(problemsOf({ flags: { window: "0", colour: "red", http: "0.0.0.0:1" } })).toHaveLength(3);
   });
@@ -150,6 +154,15 @@ describe("the table", () => {
     expect(describeSettings().every((line) => line.what.length > 10 && line.range !== "")).toBe(true);
     const shown = describeEffective(loadSettings({ directory, flags: { window: "7" } })).find((line) => line.name === "window");
     expect(shown).toEqual({ name: "window", value: 7, unit: "messages", source: "flag" });
+  });
+
+  test("every setting does something: it is read somewhere in the source", () => {
+    const source = join(import.meta.dirname, "../../src");
+    const text = readdirSync(source, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts") && name !== "config.ts")
+      .map((name) => readFileSync(join(source, name), "utf8"))
+      .join("\n");
+    expect(SETTING_NAMES.filter((name) => !text.includes(`settings.${name}`))).toEqual([]);
   });
 
   test("docs/configuration.md holds it", () => {

@@ -34,7 +34,7 @@ export interface RunningBroker {
 /** With a `data` directory of the test's own it is kept, to start again on it. */
 export async function runBroker(chosen: Partial<Settings> = {}): Promise<RunningBroker> {
   const data = chosen.data ?? mkdtempSync(join(tmpdir(), "bellhop-http-"));
-  const broker = await startBroker(settingsWith({ http: "127.0.0.1:0", device: "127.0.0.1:0", bucketCount: 4, logLevel: "fatal", minFreeBytes: 0, ...chosen, data }));
+  const broker = await startBroker(settingsWith({ http: "127.0.0.1:0", device: "127.0.0.1:0", bucketCount: 4, logLevel: "fatal", ...chosen, data }));
   let stopped = false;
   return {
     http: broker.httpAddress,

@@ -52,11 +52,11 @@ describe("an idempotency key", () => {
     expect((await publish(b, "y", { "idempotency-key": "same" })).status).toBe(201);
   });
 
-  test("the same key many times at once is stored once", async () => {
+  test("the same key several times at once is stored once", async () => {
     const device = newDevice();
-    const replies = await Promise.all(Array.from({ length: 20 }, () => publish(device, "x", { "idempotency-key": "k" })));
+    const replies = await Promise.all(Array.from({ length: 12 }, () => publish(device, "x", { "idempotency-key": "k" })));
     expect(replies.filter((reply) => reply.status === 201)).toHaveLength(1);
-    expect(replies.filter((reply) => reply.status === 200 && reply.json.duplicate === true)).toHaveLength(19);
+    expect(replies.filter((reply) => reply.status === 200 && reply.json.duplicate === true)).toHaveLength(11);
     expect(new Set(replies.map((reply) => reply.json.offset as string))).toEqual(new Set(["1"]));
     expect(await entries(device)).toHaveLength(1);
   });
