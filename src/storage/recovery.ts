@@ -42,12 +42,13 @@ export async function recover(vfs: Vfs, directory: string, storeId: string, segm
   const names = await vfs.list(directory);
   const files = await openSegments(vfs, directory, names);
   const chain = await findChain(files, names.includes(VERIFY_FILE));
-  const work = new Work(chain.durableThrough, [...chain.damage]);
+  const work = new Work(chain.durableThrough);
 
   const retired = retiredBy(chain.parts, chain.durableThrough);
   const held = work.walk(chain.parts.filter((part) => part.segment.number > retired));
   const retiredThrough = Math.max(retired, retiredBy(held, Number.MAX_SAFE_INTEGER));
   const parts = held.filter((part) => part.segment.number > retiredThrough);
+  for (const { segment, what } of chain.damage) if (work.isNews(segment)) work.damaged(`segment ${segment} ${what}`);
   if (chain.missing > retiredThrough && work.isNews(chain.missing)) work.damaged(`segment ${chain.missing} is missing, or its header is damaged`);
 
   await work.fold(parts);
@@ -82,15 +83,14 @@ export async function recover(vfs: Vfs, directory: string, storeId: string, segm
 /** What a recovery has found so far. */
 class Work {
   readonly copies = new Copies();
-  readonly damage: string[];
+  readonly damage: string[] = [];
   readonly #durableThrough: number;
   /** Damage below this segment was reported by an earlier recovery. */
   #reportedBelow = 0;
   #unclean = false;
 
-  constructor(durableThrough: number, damage: string[]) {
+  constructor(durableThrough: number) {
     this.#durableThrough = durableThrough;
-    this.damage = damage;
   }
 
   isNews(segment: number): boolean {
@@ -130,7 +130,7 @@ class Work {
       held.push({ ...part, groups });
       if (torn) break;
     }
-    if (sequence < this.#durableThrough) this.damaged(`group ${sequence + 1} is missing or damaged; group ${this.#durableThrough} was durable`);
+    if (sequence < this.#durableThrough) this.damaged(`group ${sequence + 1}, behind segment ${held[held.length - 1]?.segment.number ?? 0}, is missing or damaged; group ${this.#durableThrough} was durable`);
     return held;
   }
 
@@ -150,7 +150,6 @@ class Work {
         for (const { record, offset } of recordsOf(image, group)) this.#apply(record, part.segment, offset);
       }
     }
-    this.#cutHoles();
   }
 
   /** The segments that stay, the last of them cut behind group D. */
@@ -188,7 +187,7 @@ class Work {
         add(records.filter((record) => record.type !== RECORD_TYPE.link), part.segment);
       }
     }
-    this.#cutHoles();
+    this.#cutHoles(); // not before: an entry may be missing at D, and have been copied forward above it
     if (this.#unclean && this.damage.length === 0) this.damaged("an earlier start found damage, and the node has not registered since");
     if (this.damage.length > 0) {
       for (const copy of this.copies.all()) copy.incomplete = true; // R22

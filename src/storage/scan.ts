@@ -51,7 +51,7 @@ export interface Chain {
   readonly parts: readonly Part[];
   /** D: the greatest durable-through found (R21). */
   readonly durableThrough: number;
-  readonly damage: readonly string[];
+  readonly damage: readonly { readonly segment: number; readonly what: string }[];
   /** Number of a segment that the oldest part names as the one before, and that is not there; 0 for none. */
   readonly missing: number;
 }
@@ -118,7 +118,7 @@ export function* recordsOf(image: Uint8Array, group: ScannedGroup): Generator<{ 
 
 /** Finds the newest segment that counts, and follows the LINKs back from it. */
 export async function findChain(files: readonly SegmentFile[], verify: boolean): Promise<Chain> {
-  const damage: string[] = [];
+  const damage: { segment: number; what: string }[] = [];
   const parts: Part[] = [];
   let durableThrough = 0;
   let wanted = 0; // number of the next part, 0 while the newest is being looked for
@@ -130,11 +130,11 @@ export async function findChain(files: readonly SegmentFile[], verify: boolean):
     if (wanted !== 0 && candidate.number < wanted) break;
     if (typeof candidate.header === "string") {
       if (wanted !== 0) break;
-      damage.push(`segment ${candidate.number} ${candidate.header}`);
+      damage.push({ segment: candidate.number, what: candidate.header });
       continue;
     }
     const { header, size, file } = candidate;
-    if (size < (wanted === 0 ? header.bytes : limit)) damage.push(`segment ${candidate.number} is cut short: ${size} bytes`);
+    if (size < (wanted === 0 ? header.bytes : limit)) damage.push({ segment: candidate.number, what: `is cut short: ${size} bytes` });
     const segment = newSegment(candidate.number, header.tag, header.bytes, file);
     const footer = wanted === 0 || verify ? undefined : await readFooter(file, limit, segment);
     const usable = footer !== undefined && footer.header.lastSequence <= durableThrough ? footer : undefined;
@@ -146,8 +146,12 @@ export async function findChain(files: readonly SegmentFile[], verify: boolean):
     const firstItem = usable?.items[0];
     const link = scan !== undefined ? scan.link : firstItem !== undefined && !isExtent(firstItem) ? linkOf(firstItem) : undefined;
     if (link === undefined && wanted === 0) {
-      if (header.byRecovery) damage.push(`segment ${candidate.number}: its first group is damaged`);
+      if (header.byRecovery) damage.push({ segment: candidate.number, what: "has a damaged first group" });
       continue; // prepared ahead, or its first write was torn
+    }
+    const last = scan?.groups[scan.groups.length - 1];
+    if (wanted === 0 && last !== undefined && (await readFooter(file, last.end, segment)) !== undefined) {
+      damage.push({ segment: candidate.number, what: "was sealed, and the segment behind it is missing" });
     }
     parts.unshift({ segment, header, size, limit, link, footer: usable, groups: scan?.groups ?? [] });
     // A damaged first group hides where the segment before ends: it is unclean anyway, and the file below is the best guess.

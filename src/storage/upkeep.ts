@@ -88,7 +88,9 @@ export class Upkeep {
   durable(ticket: Ticket): void {
     for (let i = 0; i < this.segments.length - 1; i += 1) {
       const segment = this.segments[i] as Segment;
-      if (!segment.sealed && segment.lastSequence <= ticket) this.#seal(segment);
+      const behind = (this.segments[i + 1] as Segment).firstSequence;
+      // A footer tells that a group behind it was durable: without the next segment, the log has lost its end.
+      if (!segment.sealed && behind > 0 && behind <= ticket) this.#seal(segment);
     }
     // A file that is being read is looked at again after the next group.
     for (let first = this.#retiring[0]; first !== undefined && first.ticket <= ticket && first.segment.readers === 0; first = this.#retiring[0]) {
