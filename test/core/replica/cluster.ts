@@ -62,9 +62,9 @@ class Process implements ReplicaEffects {
       effects: this,
       limits: cluster.limits,
       lead: {
-        opened: (epoch) => void this.events.push(`opened ${epoch}`),
+        opened: (epoch) => this.#happened(`opened ${epoch}`),
         closed: () => {
-          this.events.push("closed");
+          this.#happened("closed");
           this.asked.clear();
         },
         appliedTo: (index) => this.#answer(index),
@@ -73,10 +73,16 @@ class Process implements ReplicaEffects {
     });
   }
 
+  #happened(event: string): void {
+    this.events.push(event);
+    this.#cluster.journal(`${this.#id} ${event}`);
+  }
+
   #answer(index: number): void {
     for (const [asked, amount] of this.asked) {
       if (asked > index) continue;
       this.#cluster.answered.set(asked, amount);
+      this.#cluster.journal(`${this.#id} answers ${asked}`);
       this.asked.delete(asked);
     }
   }
@@ -114,6 +120,7 @@ class Process implements ReplicaEffects {
   }
 
   propose(command: Command): void {
+    this.#cluster.journal(`${this.#id} proposes ${command.type}`);
     this.#cluster.proposed.push(command);
   }
 }
@@ -132,9 +139,12 @@ export class Cluster {
   #seq = 0;
   #stores = 0;
   now = 0;
+  /** Told what happens, for scenarios. */
+  readonly journal: (line: string) => void;
 
-  constructor(limits: ReplicaLimits = SMALL) {
+  constructor(limits: ReplicaLimits = SMALL, journal: (line: string) => void = () => undefined) {
     this.limits = limits;
+    this.journal = journal;
   }
 
   get nodes(): readonly string[] {
@@ -290,9 +300,10 @@ export class Cluster {
     return this.network.splice(position, 1)[0]!;
   }
 
-  deliver({ to, message }: Sent): void {
+  deliver({ from, to, message }: Sent): void {
     const process = this.#processes.get(to);
     if (process === undefined || process.incarnation !== message.toIncarnation) return;
+    this.journal(`${from} → ${to} ${describe(message)}`);
     process.replica.receive(message, this.now);
     this.flush(to);
   }
@@ -331,5 +342,29 @@ export class Cluster {
   #run(id: string): void {
     const { incarnation } = this.table.nodes.get(id)!;
     this.#processes.set(id, new Process(this, id, incarnation, this.disk(id)));
+  }
+}
+
+/** A message in words. */
+function describe(message: PeerMessage): string {
+  const epoch = `(epoch ${message.epoch})`;
+  switch (message.type) {
+    case "append": {
+      const { prev, prevEpoch, entries, commit } = message;
+      const what = entries.length === 0 ? "nothing" : entries.map((entry) => `${entry.index}/${entry.epoch}`).join(" ");
+      return `append ${what} after ${prev}/${prevEpoch}, commit ${commit} ${epoch}`;
+    }
+    case "appended":
+      return `appended ${message.match}${message.whole ? "" : ", not whole"} ${epoch}`;
+    case "refused":
+      return `refused, promised ${message.promised}, hint ${message.hint}`;
+    case "report":
+      return `report last ${message.last}${message.whole ? "" : ", not whole"} ${epoch}`;
+    case "snapshot":
+      return `snapshot at ${message.index}, part ${message.part + 1} of ${message.parts} ${epoch}`;
+    case "history":
+      return `history ${message.entries[0]!.index} … ${message.entries.at(-1)!.index} ${epoch}`;
+    case "installed":
+      return `installed ${message.parts} parts, history to ${message.historyTo} ${epoch}`;
   }
 }
