@@ -2,7 +2,6 @@
 
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import type { Mutant } from "./bundle.ts";
 import type { BranchCount } from "./coverage.ts";
 import { MUTANTS, NEVER_REACHED } from "./mutants/index.ts";
 import { Pool, inParallel, type WorkerResult } from "./pool.ts";
@@ -26,6 +25,13 @@ const { values: options } = parseArgs({
   },
 });
 
+/** Seeds that every mutant runs on: fixed, so that the counts in the table can be compared. */
+const MUTANT_SEEDS_FROM = 1;
+const MUTANT_WITHIN_MS = 60_000;
+const CONTROL_SEEDS = 200;
+/** Fresh seeds that a worker runs at a time. */
+const CHUNK = 50;
+
 const width = Number(options.width);
 const pool = new Pool();
 process.on("SIGINT", () => {
@@ -40,37 +46,34 @@ try {
   pool.close();
 }
 
-/** Seeds that every mutant runs on: fixed, so that the counts in the table can be compared. */
-const MUTANT_SEEDS_FROM = 1;
-const MUTANT_WITHIN_MS = 60_000;
-
 async function runMutants(): Promise<number> {
   const chosen = MUTANTS.filter((mutant) => mutant.name.includes(options.mutants));
   if (chosen.length === 0) return 0;
+  // The control: what is not broken passes on the very seeds, or being caught would mean nothing.
+  const control = await pool.run(await pool.bundle(undefined), { from: MUTANT_SEEDS_FROM, count: CONTROL_SEEDS, withinMs: MUTANT_WITHIN_MS, application: "mixed" });
+  const row = rowOf(control);
+  process.stdout.write(`${row.caught ? "FAILED  " : "passes  "} ${"(no mutant)".padEnd(58)} ${"".padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
   const begun = performance.now();
   const rows = await inParallel(chosen, width, async (mutant) => {
     const bundle = await pool.bundle(mutant);
     const count = Math.ceil(mutant.budget * Number(options.budget));
     const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, application: "mixed" });
-    const row = rowOf(mutant, result);
+    const row = rowOf(result);
     process.stdout.write(`${row.caught ? "caught  " : "SURVIVED"} ${mutant.name.padEnd(58)} ${mutant.rule.padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
     return row;
   });
   const survivors = rows.filter((row) => !row.caught).length;
   process.stdout.write(`\nmutants: ${rows.length - survivors} of ${rows.length} caught in ${seconds(performance.now() - begun)}\n\n`);
-  return survivors;
+  return survivors + (row.caught ? 1 : 0);
 }
 
-function rowOf(_mutant: Mutant, result: WorkerResult): { caught: boolean; seeds: string; by: string } {
-  if ("died" in result) return { caught: true, seeds: "1", by: `the process: ${result.died.split("\n")[0]!}` };
+function rowOf(result: WorkerResult): { caught: boolean; seeds: string; by: string } {
+  if ("hung" in result) return { caught: true, seeds: "?", by: result.hung };
   const failure = result.failed?.failure;
   if (failure === undefined) return { caught: false, seeds: `>${result.seeds}`, by: `nothing, in ${seconds(result.ms)}` };
   const by = failure.invariant === "assertion" ? `assertion: ${failure.message}` : failure.invariant === "exception" ? failure.message : `invariant ${failure.invariant}`;
   return { caught: true, seeds: String(result.seeds), by };
 }
-
-/** Seeds that a worker runs at a time. */
-const CHUNK = 50;
 
 async function runFreshSeeds(): Promise<number> {
   const deadline = performance.now() + Number(options.minutes) * 60_000;
@@ -90,8 +93,8 @@ async function runFreshSeeds(): Promise<number> {
       const counts = options.branches || ((from - Number(options.from)) / CHUNK) % 20 === 0;
       const job = { from, count, withinMs: Math.max(1, deadline - performance.now()), application: "mixed", ...(counts ? { countBranchesOf: bundle } : {}) };
       const result = await pool.run(bundle, job);
-      if ("died" in result) {
-        failures.push(`a worker on seeds ${from} … ${from + count - 1}: ${result.died}`);
+      if ("hung" in result) {
+        failures.push(`a worker on seeds ${from} … ${from + count - 1}: ${result.hung}`);
         continue;
       }
       total.seeds += result.seeds;

@@ -4,14 +4,20 @@ import { Prng } from "../../src/base/prng.ts";
 import type { Entry } from "../../src/core/entry.ts";
 import { Replica } from "../../src/core/replica/replica.ts";
 import type { Lead, LoadPurpose, PeerMessage } from "../../src/core/replica/types.ts";
-import type { Bucket } from "../../src/core/table/commands.ts";
-import type { Table, TableChange } from "../../src/core/table/table.ts";
+import type { Bucket, Command } from "../../src/core/table/commands.ts";
+import { Coordinator } from "../../src/core/table/coordinator.ts";
+import type { Table } from "../../src/core/table/table.ts";
 import type { Cluster, Site } from "./cluster.ts";
 import { Counter, encodeAddition } from "./counter.ts";
 import type { Checkpoint, SimRecovery } from "./disk.ts";
-import { Driver, replicaLimits, type ReplicaView } from "./driver.ts";
+import { Driver, coordinatorSettings, replicaLimits, type ReplicaView } from "./driver.ts";
 import type { Application } from "./run.ts";
 import { check } from "./world.ts";
+
+interface Beat {
+  readonly type: "beat";
+  readonly suspects: readonly string[];
+}
 
 /** An addition or question that waits for its answer. */
 interface Addition {
@@ -72,6 +78,9 @@ class CounterNode extends Driver {
   readonly clients: Clients;
   readonly #buckets = new Map<number, CounterBucket>();
   readonly #touched = new Set<CounterBucket>();
+  #coordinator: Coordinator | undefined;
+  #tickedAt = 0;
+  #beatAt = 0;
 
   constructor(cluster: Cluster, site: Site, recovery: SimRecovery, clients: Clients) {
     super(cluster, site, recovery);
@@ -102,14 +111,24 @@ class CounterNode extends Driver {
   }
 
   protected begin(table: Table): void {
+    const propose = (command: Command): void => this.membership.propose(command);
+    this.#coordinator = new Coordinator(this.name, this.incarnation, coordinatorSettings(this.cluster.case), { propose });
+    this.#coordinator.table(table, this.cluster.nowMs);
+    this.#tickedAt = this.cluster.nowMs;
     for (const bucket of table.buckets) this.#bucketChanged(table, bucket);
   }
 
-  protected moved(table: Table, _change: TableChange | undefined): void {
+  protected moved(table: Table): void {
+    this.#coordinator!.table(table, this.cluster.nowMs);
     for (const bucket of table.buckets) this.#bucketChanged(table, bucket);
   }
 
-  protected deliver(message: PeerMessage): void {
+  protected leases(alive: readonly { readonly node: string; readonly incarnation: number }[]): void {
+    this.#coordinator!.leases(alive, this.cluster.nowMs);
+  }
+
+  protected deliver(from: string, message: PeerMessage | Beat): void {
+    if (message.type === "beat") return this.#coordinator!.heard(from, message.suspects, this.cluster.nowMs);
     const copy = this.#buckets.get(message.bucket);
     if (copy === undefined) return;
     copy.replica.receive(message, this.cluster.nowMs);
@@ -130,13 +149,25 @@ class CounterNode extends Driver {
     this.#touch(copy);
   }
 
-  protected installed(bucket: number, applied: number): void {
+  protected install(bucket: number, applied: number): void {
     const copy = this.#buckets.get(bucket)!;
-    copy.replica.installed(applied);
-    this.#touch(copy);
+    this.log.checkpoint(bucket, stateOf(copy), () => {
+      copy.replica.installed(applied);
+      this.#touch(copy);
+      this.observe();
+    });
+  }
+
+  protected checkpointAll(): void {
+    for (const [bucket, copy] of this.#buckets) this.log.checkpoint(bucket, stateOf(copy), () => undefined);
   }
 
   protected tick(): void {
+    const { nowMs, case: drawn } = this.cluster;
+    this.#coordinator!.stalled(nowMs - this.#tickedAt - drawn.tickMs, nowMs);
+    this.#tickedAt = nowMs;
+    this.#coordinator!.tick(nowMs);
+    if (nowMs - this.#beatAt >= drawn.leaseMs / 8) this.#beat(nowMs);
     for (const copy of this.#buckets.values()) {
       copy.replica.tick(this.cluster.nowMs);
       this.#touch(copy);
@@ -157,11 +188,6 @@ class CounterNode extends Driver {
 
   appliedIn(bucket: number): number {
     return this.#buckets.get(bucket)?.counter.applied ?? 0;
-  }
-
-  protected stateOf(bucket: number): Checkpoint {
-    const { counter } = this.#buckets.get(bucket)!;
-    return { applied: counter.applied, state: counter.snapshot() };
   }
 
   restless(): string | undefined {
@@ -189,11 +215,17 @@ class CounterNode extends Driver {
   #newCopy(bucket: number): CounterBucket {
     const copy = this.copyAtStart(bucket);
     return new CounterBucket(this, bucket, (lead, counter) => {
-      const checkpoint = this.recovery.copies.get(bucket)?.checkpoint;
-      if (checkpoint !== undefined) counter.restore(checkpoint.state, checkpoint.applied);
+      const stored = this.site.disk.checkpoints.get(bucket);
+      if (stored !== undefined) counter.restore(stored.records.get(STATE)!, stored.applied);
       const { name: node, incarnation } = this;
       return new Replica({ bucket, node, incarnation, copy, machine: counter, lead, effects: this.effects(), limits: replicaLimits(this.cluster.case) });
     });
+  }
+
+  #beat(nowMs: number): void {
+    this.#beatAt = nowMs;
+    const beat: Beat = { type: "beat", suspects: this.#coordinator!.suspects(nowMs) };
+    for (const node of this.membership.table.nodes.keys()) if (node !== this.name) this.send(node, "beat", beat);
   }
 
   /** Retention: the leader moves the floor behind what is applied. */
@@ -210,6 +242,12 @@ class CounterNode extends Driver {
     this.#touched.add(copy);
     this.wake();
   }
+}
+
+const STATE = "state";
+
+function stateOf({ counter }: CounterBucket): Checkpoint {
+  return { applied: counter.applied, writes: [{ key: STATE, value: counter.snapshot() }], whole: true };
 }
 
 /** Adds at whoever believes to lead, asks, and knows what was answered. */

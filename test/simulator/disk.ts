@@ -86,16 +86,24 @@ export class Copy {
   }
 }
 
+/** A bucket's records in the state store, as of `applied`. */
+export interface Stored {
+  applied: number;
+  readonly records: Map<string, Uint8Array>;
+}
+
 export interface Checkpoint {
   readonly applied: number;
-  readonly state: Uint8Array;
+  readonly writes: readonly { readonly key: string; readonly value: Uint8Array | undefined }[];
+  /** The writes are the whole state, and take the place of what is stored. */
+  readonly whole: boolean;
 }
 
 /** What a start finds. */
 export interface SimRecovery {
   readonly store: string;
   readonly clean: boolean;
-  readonly copies: ReadonlyMap<number, { readonly copy: CopyAtStart; readonly checkpoint: Checkpoint | undefined }>;
+  readonly copies: ReadonlyMap<number, CopyAtStart>;
 }
 
 export interface DiskTimes {
@@ -118,7 +126,8 @@ export class Disk {
   /** Copies as the records make them, unsynced ones included, and as the synced ones alone do. */
   view = new Map<number, Copy>();
   durable = new Map<number, Copy>();
-  checkpoints = new Map<number, Checkpoint>();
+  /** The state store, by bucket. */
+  checkpoints = new Map<number, Stored>();
   /** Faults switched on from outside. */
   isFull = false;
   slowFactor = 1;
@@ -192,7 +201,7 @@ export class Disk {
     // Everything above what is known to be synced is written again and synced before the node registers (R23).
     for (const group of this.groups) group.synced = true;
     this.#rebuild();
-    const copies = new Map<number, { copy: CopyAtStart; checkpoint: Checkpoint | undefined }>();
+    const copies = new Map<number, CopyAtStart>();
     for (const [bucket, copy] of this.view) {
       let checkpoint = this.checkpoints.get(bucket);
       if (checkpoint !== undefined && checkpoint.applied > copy.last) {
@@ -200,7 +209,7 @@ export class Disk {
         this.checkpoints.delete(bucket);
         checkpoint = undefined;
       }
-      copies.set(bucket, { copy: copy.atStart(checkpoint?.applied ?? 0), checkpoint });
+      copies.set(bucket, copy.atStart(checkpoint?.applied ?? 0));
     }
     return { store: this.store, clean, copies };
   }
@@ -232,6 +241,7 @@ export class DiskHandle {
   #flushing = false;
   #inFlight = 0;
   #durable: number;
+  readonly #checkpointedAt = new Map<number, number>();
   readonly #waiting: { ticket: number; run: () => void }[] = [];
 
   constructor(disk: Disk, process: Process, events: DiskEvents) {
@@ -264,15 +274,28 @@ export class DiskHandle {
     else this.#waiting.push({ ticket, run });
   }
 
-  /** Writes a checkpoint, atomic with its applied index, after the log that it covers is durable. */
+  /** Writes a checkpoint, atomic with its applied index, after the log that it covers is durable; those of one bucket in order. */
   checkpoint(bucket: number, checkpoint: Checkpoint, done: () => void): void {
     this.whenDurable(() => {
-      const delay = this.#disk.random.below(this.#disk.times.checkpointUs);
-      this.#disk.world.after(delay, this.#process, "checkpoint", bucket, () => {
-        this.#disk.checkpoints.set(bucket, checkpoint);
+      const { world, random, times } = this.#disk;
+      const at = Math.max(world.now + random.below(times.checkpointUs), this.#checkpointedAt.get(bucket) ?? 0);
+      this.#checkpointedAt.set(bucket, at);
+      world.after(at - world.now, this.#process, "checkpoint", bucket, () => {
+        this.#store(bucket, checkpoint);
         done();
       });
     });
+  }
+
+  #store(bucket: number, { applied, writes, whole }: Checkpoint): void {
+    const stored = this.#disk.checkpoints.get(bucket) ?? { applied: 0, records: new Map<string, Uint8Array>() };
+    this.#disk.checkpoints.set(bucket, stored);
+    stored.applied = applied;
+    if (whole) stored.records.clear();
+    for (const { key, value } of writes) {
+      if (value === undefined) stored.records.delete(key);
+      else stored.records.set(key, value);
+    }
   }
 
   read(bucket: number, from: number, to: number, most: number): Entry[] {

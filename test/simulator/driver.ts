@@ -2,12 +2,11 @@
 
 import type { Entry } from "../../src/core/entry.ts";
 import type { Role } from "../../src/core/replica/replica.ts";
-import type { CopyAtStart, LoadPurpose, PeerMessage, ReplicaEffects, ReplicaLimits } from "../../src/core/replica/types.ts";
-import { Coordinator, type CoordinatorSettings } from "../../src/core/table/coordinator.ts";
-import type { Command } from "../../src/core/table/commands.ts";
+import type { CopyAtStart, LoadPurpose, ReplicaEffects, ReplicaLimits } from "../../src/core/replica/types.ts";
+import type { CoordinatorSettings } from "../../src/core/table/coordinator.ts";
 import type { Table, TableChange } from "../../src/core/table/table.ts";
 import type { Cluster, Host, Site } from "./cluster.ts";
-import type { Checkpoint, DiskHandle, SimRecovery } from "./disk.ts";
+import type { DiskHandle, SimRecovery } from "./disk.ts";
 import { Membership } from "./membership.ts";
 import type { Case } from "./profile.ts";
 
@@ -21,11 +20,6 @@ export interface ReplicaView {
   readonly role: Role;
 }
 
-interface Beat {
-  readonly type: "beat";
-  readonly suspects: readonly string[];
-}
-
 /** Milliseconds after which a process that had to stop is started again. */
 const RESTART_MS = 50;
 
@@ -36,25 +30,24 @@ export abstract class Driver implements Host {
   readonly recovery: SimRecovery;
   protected readonly membership: Membership;
   protected readonly log: DiskHandle;
-  protected coordinator: Coordinator | undefined;
   #awake = false;
-  #tickedAt: number;
-  #beatAt = 0;
+  #begun = false;
 
   constructor(cluster: Cluster, site: Site, recovery: SimRecovery) {
     this.cluster = cluster;
     this.site = site;
     this.recovery = recovery;
-    this.#tickedAt = cluster.nowMs;
     this.log = site.disk.open(this, {
       durable: (ticket) => this.durable(ticket),
       full: (isFull) => this.full(isFull),
-      failed: () => this.#stop("a sync failed", true),
+      failed: () => this.stop("a sync failed", true),
     });
     this.membership = new Membership(cluster, site, this, recovery, site.boots, {
       table: (table, change) => this.#tableMoved(table, change),
-      leases: (alive) => this.coordinator?.leases(alive, cluster.nowMs),
-      mustStop: (why) => this.#stop(why, false),
+      leases: (alive) => {
+        if (this.#begun) this.leases(alive);
+      },
+      mustStop: (why) => this.stop(why, false),
     });
     this.#every(cluster.case.tickMs * 1000, () => this.#tick());
     this.#every(cluster.case.checkpointMs * 1000, () => this.checkpointAll());
@@ -74,33 +67,28 @@ export abstract class Driver implements Host {
 
   // --- the program ---
 
-  /** The table shows this process registered; from now on `moved` is called with every fold. */
+  /** The table shows this process registered; from now on the program is called with every fold, message, tick … */
   protected abstract begin(table: Table): void;
+  /** `change` is undefined where a snapshot took the place of entries. */
   protected abstract moved(table: Table, change: TableChange | undefined): void;
-  protected abstract deliver(message: PeerMessage): void;
+  protected abstract deliver(from: string, message: unknown): void;
+  protected abstract leases(alive: readonly { readonly node: string; readonly incarnation: number }[]): void;
   protected abstract durable(ticket: number): void;
   protected abstract loaded(bucket: number, purpose: LoadPurpose, entries: readonly Entry[]): void;
-  protected abstract installed(bucket: number, applied: number): void;
   protected abstract tick(): void;
   /** The end of a turn. */
   protected abstract flush(): void;
   protected abstract full(isFull: boolean): void;
   protected abstract replicas(): Iterable<readonly [number, ReplicaView]>;
-  /** The state of a bucket as it is now, for a checkpoint. */
-  protected abstract stateOf(bucket: number): Checkpoint;
+  /** Stores a state that was just restored, then calls the replica's `installed`. */
+  protected abstract install(bucket: number, applied: number): void;
   abstract appliedIn(bucket: number): number;
   abstract restless(): string | undefined;
-  /** A message of another kind than the bucket protocol's. */
-  protected other(_from: string, _message: unknown): void {}
-
   // --- the world ---
 
   receive(from: string, message: unknown): void {
-    const { type } = message as { type: string };
-    if (type === "beat") this.coordinator?.heard(from, (message as Beat).suspects, this.cluster.nowMs);
-    else if ("toIncarnation" in (message as object)) {
-      if ((message as PeerMessage).toIncarnation === this.incarnation && this.incarnation > 0) this.deliver(message as PeerMessage);
-    } else this.other(from, message);
+    if (!this.#begun) return;
+    this.deliver(from, message);
     this.observe();
   }
 
@@ -125,7 +113,7 @@ export abstract class Driver implements Host {
       mark: (bucket, incomplete) => this.log.add({ type: "mark", bucket, incomplete }),
       floor: (bucket, index) => void this.log.add({ type: "floor", bucket, index }),
       load: (bucket, purpose, from, to) => this.#load(bucket, purpose, from, to),
-      install: (bucket, applied) => this.#install(bucket, applied),
+      install: (bucket, applied) => this.install(bucket, applied),
       send: (to, message) => this.send(to, message.type, message),
       propose: (command) => this.membership.propose(command),
     };
@@ -149,7 +137,7 @@ export abstract class Driver implements Host {
   }
 
   protected copyAtStart(bucket: number): CopyAtStart {
-    return this.recovery.copies.get(bucket)?.copy ?? EMPTY_COPY;
+    return this.recovery.copies.get(bucket) ?? EMPTY_COPY;
   }
 
   protected commitOf(bucket: number): number {
@@ -167,50 +155,30 @@ export abstract class Driver implements Host {
     }
   }
 
-  protected checkpointAll(): void {
-    for (const [bucket] of this.replicas()) this.log.checkpoint(bucket, this.stateOf(bucket), () => undefined);
-  }
+  protected abstract checkpointAll(): void;
 
-  /** The process ends; it is started again after a while. */
-  #stop(_why: string, power: boolean): void {
+  /** The process ends, and is started again after a while. */
+  protected stop(why: string, power: boolean): void {
     if (!this.alive) return;
-    this.cluster.world.note(this.name, "STOP", _why);
+    this.cluster.world.note(this.name, "STOP", why);
     this.cluster.end(this.site, power);
     this.cluster.bootAfter(this.site, RESTART_MS);
   }
 
   #tableMoved(table: Table, change: TableChange | undefined): void {
-    const { nowMs } = this.cluster;
-    if (this.incarnation > 0 && this.coordinator === undefined) {
-      this.coordinator = new Coordinator(this.name, this.incarnation, coordinatorSettings(this.cluster.case), {
-        propose: (command: Command) => this.membership.propose(command),
-      });
-      this.coordinator.table(table, nowMs);
+    if (this.#begun) this.moved(table, change);
+    else if (this.incarnation > 0) {
+      this.#begun = true;
       this.begin(table);
-    } else {
-      this.coordinator?.table(table, nowMs);
-      if (this.incarnation > 0) this.moved(table, change);
     }
     this.observe();
   }
 
   #tick(): void {
-    const { nowMs, case: drawn } = this.cluster;
-    const stalledMs = nowMs - this.#tickedAt - drawn.tickMs;
-    this.#tickedAt = nowMs;
     this.membership.registerIfNeeded();
-    if (this.coordinator === undefined) return;
-    if (stalledMs > 0) this.coordinator.stalled(stalledMs, nowMs);
-    this.coordinator.tick(nowMs);
-    if (nowMs - this.#beatAt >= drawn.leaseMs / 8) this.#beat(nowMs);
+    if (!this.#begun) return;
     this.tick();
     this.observe();
-  }
-
-  #beat(nowMs: number): void {
-    this.#beatAt = nowMs;
-    const beat: Beat = { type: "beat", suspects: this.coordinator!.suspects(nowMs) };
-    for (const node of this.membership.table.nodes.keys()) if (node !== this.name) this.send(node, "beat", beat);
   }
 
   /** Read now, told later: what is told may have been replaced in the meantime. */
@@ -218,13 +186,6 @@ export abstract class Driver implements Host {
     const entries = this.log.read(bucket, from, to, this.cluster.random.between(1, 8));
     this.cluster.world.after(this.cluster.random.between(50, 2000), this, "loaded", from, () => {
       this.loaded(bucket, purpose, entries);
-      this.observe();
-    });
-  }
-
-  #install(bucket: number, applied: number): void {
-    this.log.checkpoint(bucket, this.stateOf(bucket), () => {
-      this.installed(bucket, applied);
       this.observe();
     });
   }
@@ -253,7 +214,7 @@ export function replicaLimits(drawn: Case): ReplicaLimits {
   };
 }
 
-function coordinatorSettings(drawn: Case): CoordinatorSettings {
+export function coordinatorSettings(drawn: Case): CoordinatorSettings {
   return {
     suspicionMs: drawn.leaseMs / 2,
     loneSuspicionMs: drawn.leaseMs * 2,

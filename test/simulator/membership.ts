@@ -71,7 +71,7 @@ export class Membership {
     this.#claimed = seen + 1;
     this.#registerAt = nowMs + REGISTER_AGAIN_MS;
     this.#renew(); // a node takes its lease before it registers
-    const incomplete = [...this.#recovery.copies].filter(([, { copy }]) => copy.incomplete).map(([bucket]) => bucket);
+    const incomplete = [...this.#recovery.copies].filter(([, copy]) => copy.incomplete).map(([bucket]) => bucket);
     const { store, clean } = this.#recovery;
     const address = { http: `${name}:1`, device: `${name}:2`, peer: `${name}:3` };
     const id = this.#nextId();

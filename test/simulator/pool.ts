@@ -1,22 +1,28 @@
 // Runs bundles of the simulator in processes of their own, a few at a time.
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { bundleSimulator, type Mutant } from "./bundle.ts";
+import { ROOT, bundleSimulator, type Mutant } from "./bundle.ts";
 import type { Job, JobResult } from "./seeds.ts";
 
-/** What a worker did: its result, or that it hung or died, which for a mutant is being caught as well. */
-export type WorkerResult = JobResult | { readonly died: string };
+/** What a worker did: its result, or that it never ended, which for a mutant is being caught as well. */
+export type WorkerResult = JobResult | { readonly hung: string };
 
 /** A worker that says nothing for this much longer than its job may take is ended. */
 const GRACE_MS = 30_000;
 
 export class Pool {
-  readonly #folder = mkdtempSync(join(tmpdir(), "bellhop-sim-"));
+  readonly #folder: string;
   readonly #running = new Set<ChildProcess>();
   #bundles = 0;
+
+  /** Bundles lie within the project, so that they find its packages. */
+  constructor() {
+    const cache = join(ROOT, ".cache");
+    mkdirSync(cache, { recursive: true });
+    this.#folder = mkdtempSync(join(cache, "simulator-"));
+  }
 
   /** Bundles the simulator; returns the bundle's path. */
   async bundle(mutant: Mutant | undefined): Promise<string> {
@@ -26,8 +32,9 @@ export class Pool {
     return outfile;
   }
 
+  /** @throws when the worker dies: seeds fail with a result, so this is a fault of the harness. */
   run(bundle: string, job: Job): Promise<WorkerResult> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const child = spawn(process.execPath, ["--enable-source-maps", bundle, JSON.stringify(job)], { stdio: ["ignore", "pipe", "pipe"] });
       this.#running.add(child);
       let out = "";
@@ -38,7 +45,9 @@ export class Pool {
       child.on("close", (code, signal) => {
         clearTimeout(tooLong);
         this.#running.delete(child);
-        resolve(code === 0 ? (JSON.parse(out) as JobResult) : { died: signal === null ? err.trim() : `ended with ${signal} after ${job.withinMs + GRACE_MS} ms` });
+        if (code === 0) resolve(JSON.parse(out) as JobResult);
+        else if (signal === "SIGKILL") resolve({ hung: `no end within ${job.withinMs + GRACE_MS} ms` });
+        else reject(new Error(`a worker died: ${err.trim()}`));
       });
     });
   }

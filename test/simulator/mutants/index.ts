@@ -2,9 +2,10 @@
 
 import type { Mutant } from "../bundle.ts";
 import { DISK_MUTANTS } from "./disk.ts";
+import { replicaMutants } from "./replica.ts";
 import { TABLE_MUTANTS } from "./table.ts";
 
-export const MUTANTS: readonly Mutant[] = [...TABLE_MUTANTS, ...DISK_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [...TABLE_MUTANTS, ...replicaMutants, ...DISK_MUTANTS];
 
 /** Branches that exist for what must never happen. */
 export const NEVER_REACHED: readonly { readonly file: string; readonly text: string }[] = [];
