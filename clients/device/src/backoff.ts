@@ -4,9 +4,10 @@
 export const RECONNECT_BASE_MS = 250;
 /** The same for messages refused with "not now". Milliseconds. */
 export const RESEND_BASE_MS = 100;
+/** The cap where the application names none. Milliseconds. */
 export const MOST_WAIT_MS = 30_000;
 
 /** random(0, min(cap, base · 2^failures)), behind `slotMs`. */
-export function jitter(baseMs: number, failures: number, slotMs = 0): number {
-  return slotMs + Math.random() * Math.min(MOST_WAIT_MS, baseMs * 2 ** Math.min(failures, 30));
+export function jitter(baseMs: number, failures: number, mostMs: number, slotMs = 0): number {
+  return slotMs + Math.random() * Math.min(mostMs, baseMs * 2 ** Math.min(failures, 30));
 }

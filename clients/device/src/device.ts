@@ -7,7 +7,7 @@ import { encodeBody, KIND, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HE
 import {
   type Document, HELLO_DEFAULTS, isDeviceId, PROTOCOL, type Voided, type WelcomeFrame, writeGoodbye, writeHello, writePublish, writeReceived, writeStateRequest,
 } from "../../../src/wire/device.ts";
-import { jitter, RECONNECT_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
+import { jitter, MOST_WAIT_MS, RECONNECT_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
 import { DeviceError } from "./errors.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import { Message } from "./message.ts";
@@ -32,6 +32,8 @@ export interface DeviceOptions {
   readonly receiveWindow?: number;
   /** Seconds of silence after which it sends a sign of life, 1 … 65,535; as the broker likes if not said. */
   readonly keepAlive?: number;
+  /** Seconds, at most, that it waits between two tries to connect or to send again, whatever the row of failures; 30 if not said. What the broker asks for comes on top. */
+  readonly maxBackoff?: number;
 }
 
 export interface PublishOptions {
@@ -102,6 +104,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   readonly #outbox: Outbox;
   readonly #mostMessages: number;
   readonly #mostBytes: number;
+  readonly #mostWaitMs: number;
   readonly #owner: LinkOwner;
   readonly #flushSoon = (): void => this.#flush();
   readonly #whenHandled = (offset: number): void => this.#handledTo(offset);
@@ -150,6 +153,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     if (this.#brokers.length === 0) throw new DeviceError("bad_request", false, "No broker is named.");
     this.#broker = Math.floor(Math.random() * this.#brokers.length);
     this.#mostMessages = options.outboxMessages ?? 10_000;
+    this.#mostWaitMs = options.maxBackoff === undefined ? MOST_WAIT_MS : options.maxBackoff * 1000;
     this.#mostBytes = options.outboxBytes ?? 16 * 1024 * 1024;
     const file = options.outbox === undefined || options.outbox === "memory" ? undefined : new OutboxFile(options.outbox, options.device);
     this.#outbox = new Outbox(file);
@@ -399,7 +403,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     // What the application has not taken comes again: so reconnecting makes nothing grow.
     this.#inbox.clear();
     this.#has = this.#taken;
-    const wait = jitter(RECONNECT_BASE_MS, this.#failures, this.#retryAfterMs);
+    const wait = jitter(RECONNECT_BASE_MS, this.#failures, this.#mostWaitMs, this.#retryAfterMs);
     this.#become("waiting", why, wait);
     this.#failures += 1;
     this.#broker = (this.#broker + 1) % this.#brokers.length;
@@ -478,7 +482,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       this.#resendTimer = setTimeout(() => {
         this.#resendTimer = undefined;
         this.#flush();
-      }, jitter(RESEND_BASE_MS, this.#refusals));
+      }, jitter(RESEND_BASE_MS, this.#refusals, this.#mostWaitMs));
       this.#refusals += 1;
     }
   }

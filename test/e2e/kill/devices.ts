@@ -13,7 +13,7 @@ function run(name: string): void {
   const journal = new Journal(path);
   // p: about to be published, a: answered. The next number goes on after the last one that was about to be.
   let next = readJournal(path).reduce((last, line) => (line.startsWith("p ") ? Math.max(last, Number(line.slice(2))) : last), 0) + 1;
-  const device = connect({ brokers: broker!, device: name, outbox: `${folder}/${name}.outbox`, window: 256 });
+  const device = connect({ brokers: broker!, device: name, outbox: `${folder}/${name}.outbox`, window: 256, maxBackoff: 0.5 });
   let waiting = 0;
 
   const fill = (): void => {
@@ -47,6 +47,11 @@ function run(name: string): void {
   };
   device.on("broken", (what) => {
     journal.add(`b ${JSON.stringify(what)}`);
+    journal.write();
+  });
+  device.on("connection", ({ state, error }) => {
+    if (state === "stopped") journal.add(`b stopped: ${String(error)}`);
+    if (process.env["KILL_TRACE"] !== undefined) journal.add(`t ${Date.now()} ${state} ${String(error)}`);
     journal.write();
   });
   fill();
