@@ -232,6 +232,17 @@ describe("R19: recovery", () => {
     }
   });
 
+  test("a bucket that nobody leads is left as it is: dark, or its leader departed without a witness", () => {
+    const fold = begun(["a", "b", "c"], { bucketCount: 2, copies: 1 });
+    fold.run({ type: "settings", settings: { copies: 3, minCopies: 1 } });
+    fold.register("a", { store: "fresh" });
+    fold.depart("b", "a", ["a", "c"]);
+    const cluster = new Cluster(fold, ["a", "c"]);
+    cluster.pass(5_000);
+    expect([fold.bucket(0).state, fold.bucket(1).leader]).toEqual(["dark", "b"]);
+    expect(cluster.proposed).toEqual([]);
+  });
+
   test("a learner of a plan that a departure cancelled is dropped, or taken into the next plan", () => {
     const fold = begun(["a", "b", "c", "d"], { copies: 1 });
     fold.run({ type: "addLearner", bucket: 0, epoch: 1, node: "c", incarnation: 1, attempt: 1 });
