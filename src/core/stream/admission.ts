@@ -13,7 +13,7 @@ import type { StreamMachine } from "./machine.ts";
 import type { Applied, Result } from "./results.ts";
 import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
-import type { Session } from "./session.ts";
+import { isOlder, type Session } from "./session.ts";
 import { Slab } from "./slab.ts";
 
 export interface AdmissionLimits {
@@ -234,7 +234,7 @@ export class Admission implements Lead, Applied {
     const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
-    if (applied !== undefined && nonce < applied.nonce) return this.#answer(from, takenOver(request.request, applied)); // R25
+    if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, takenOver(request.request, applied)); // R25
     const newest = this.#newest(device, publisher);
     const gateway = attach ? from : undefined;
     if (attach) this.#displace(device);

@@ -26,6 +26,7 @@ export class Writer {
 
   /** 0 … 2⁵³ − 1, seven bits a byte, lowest first. */
   integer(value: number): this {
+    assert(value >= 0 && value <= Number.MAX_SAFE_INTEGER, "an integer of a record is none below 0 and has at most 53 bits");
     this.#room(8);
     let rest = value;
     while (rest >= 0x80) {

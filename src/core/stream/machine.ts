@@ -19,7 +19,8 @@ import { BUCKET_NAME, chunkName, documentName } from "./names.ts";
 import { byName, Overlay, type RecordWrite, type StateReads } from "./overlay.ts";
 import { Presence } from "./presence.ts";
 import type { Applied, Result } from "./results.ts";
-import { rememberVoid, type Session } from "./session.ts";
+import { isNext } from "./series.ts";
+import { isOlder, rememberVoid, type Session } from "./session.ts";
 import { STREAM_TYPE } from "./view.ts";
 
 /** Chunks dropped at most when one is sealed: more than is added, and bounded. */
@@ -116,7 +117,7 @@ export class StreamMachine implements Machine {
     const number = publishSession(payload);
     const series = publishSeries(payload);
     const session = this.devices.session(number) ?? this.#loadSession(number, payload);
-    if (session === undefined || series !== session.last + 1) { // R27: applying checks again
+    if (session === undefined || !isNext(series, session.last)) { // R27: applying checks again
       this.applied?.lost(number);
       return;
     }
@@ -202,7 +203,7 @@ export class StreamMachine implements Machine {
   #open(entry: Entry, open: Open): Result {
     const device = this.#known(open.device, entry.index);
     const former = device.session(open.publisher);
-    if (former !== undefined && open.nonce < former.nonce) return brokenBy(former, "taken_over"); // R25: a lower nonce is refused
+    if (former !== undefined && isOlder(open.nonce, former)) return brokenBy(former, "taken_over"); // R25
     if (former !== undefined && open.nonce === former.nonce) return this.#join(entry, former, open.gateway); // R25: the same number
     if (former === undefined && device.sessions.length >= open.most) return { type: "failed", code: "too_many_requests", version: 0 };
     if (former !== undefined) {

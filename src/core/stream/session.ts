@@ -49,6 +49,11 @@ export function readSession(from: Reader, device: Device): Session {
   return { device, publisher, number, last, window, nonce, generation, attachment, gateway, left, leftAt, voids };
 }
 
+/** An OPEN with a lower nonce than the stored one comes from an older publisher (R25). Asked at admission, and again when it is applied. */
+export function isOlder(nonce: bigint, than: Session): boolean {
+  return nonce < than.nonce; // R25
+}
+
 /** Remembers why a number is void as long as a duplicate of it may come: within the window. */
 export function rememberVoid(session: Session, series: number, code: number): void {
   const oldest = series - session.window;
