@@ -47,12 +47,14 @@ const devices = names.map((name) => new Watched(name));
 let commands = 0;
 let actedOn = 0;
 
+// The first word of the parent ends it.
 process.once("message", () => {
   const total = (of: (device: Watched) => number): number => devices.reduce((sum, device) => sum + of(device), 0);
   const summary: DemoSummary = { messages: total((device) => device.messages), commands, actedOn, missingOffsets: total((device) => device.missingOffsets) };
   process.send!(summary, () => process.exit(0));
 });
 
+let following = 0;
 await Promise.all([...devices.map(follow), command()]);
 
 /** Follows one stream, from now on, over broken connections. */
@@ -63,6 +65,8 @@ async function follow(device: Watched): Promise<void> {
     try {
       const response = await open(at, { path: `/v1/devices/${device.name}/stream?after=${device.offset}`, headers: { accept: "text/event-stream" } });
       if (response.body === null) continue;
+      following += 1;
+      if (following === devices.length) process.send!("following");
       for await (const { event, data } of serverEvents(response.body)) if (event !== "gap") await take(device, JSON.parse(data) as ShownEntry);
     } catch (error) {
       say(device, "!", `the stream broke (${error instanceof Error ? error.message : String(error)}); reading on after offset ${device.offset}`);
@@ -109,7 +113,7 @@ async function command(): Promise<void> {
 }
 
 function say(device: Watched, arrow: string, text: string): void {
-  print(`${clock()}  ${styled(process.stdout, "bold", device.name.padEnd(14))} ${arrow} ${text}`);
+  print(`${clock()}  ${styled(process.stdout, "bold", device.name.padEnd(8))} ${arrow} ${text}`);
 }
 
 function clock(): string {

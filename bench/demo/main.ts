@@ -11,7 +11,7 @@ import { ready, sibling, stopped } from "../processes.ts";
 import type { DemoSummary } from "./backend.ts";
 
 /** Each device and what it measures at first. */
-const DEVICES = [["cpu-probe", "cpu"], ["memory-probe", "mem"], ["network-probe", "net"]] as const;
+const DEVICES = [["cpu", "cpu"], ["memory", "mem"], ["network", "net"]] as const;
 
 const { values } = parseArgs({
   options: {
@@ -37,9 +37,10 @@ process.once("exit", () => children.forEach((child) => child.kill("SIGKILL"))); 
 const broker = start("../src/main", "start", "--data", values.data, "--http", values.http, "--device", values.device, "--log-level", "warn");
 broker.once("exit", (code) => stop.signal.aborted || process.exit(code ?? 1)); // It has said why.
 await ready(values.http, broker);
-note(`\nThree devices measure this machine and act on commands; a backend reads their streams and commands them. ${styled(process.stderr, "bold", "Ctrl-C ends it.")}\n`);
-const devices = DEVICES.map(([name, report]) => start("./demo/device", values.device, name, report));
+note(`\nThree devices measure this machine and act on commands (←).\nA backend reads their streams and commands them (→). ${styled(process.stderr, "bold", "Ctrl-C ends it.")}\n`);
 const backend = start("./demo/backend", values.http, ...DEVICES.map(([name]) => name));
+await once(backend, "message"); // It follows the streams from here on, and misses nothing.
+const devices = DEVICES.map(([name, report]) => start("./demo/device", values.device, name, report));
 
 await sleep(values.seconds === undefined ? 2 ** 31 - 1 : Number(values.seconds) * 1000, undefined, { signal: stop.signal }).catch(() => undefined);
 stop.abort();
@@ -51,6 +52,6 @@ await stopped(broker);
 
 note(
   `\nIn all: ${summary.messages} messages, ${summary.commands} commands, ${summary.actedOn} of them acted on, ${summary.missingOffsets} offsets missing.` +
-    `\nThe streams are in ${values.data}. Try next:\n  npx bellhop start\n  npx bellhop follow cpu-probe --after 0    in another terminal\n  npx bellhop explain cpu-probe`,
+    `\nThe streams are in ${values.data}. Try next:\n  npx bellhop start${values.data === SETTINGS.data.default ? "" : ` --data ${values.data}`}\n  npx bellhop follow cpu --after 0    in another terminal\n  npx bellhop explain cpu`,
 );
 process.exit(summary.missingOffsets === 0 && summary.messages > 0 ? 0 : 1);

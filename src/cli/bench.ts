@@ -6,6 +6,7 @@ import { SETTINGS } from "../config.ts";
 import { runHttpLoad } from "../../bench/load/http.ts";
 import { runLoad } from "../../bench/load/launch.ts";
 import type { LoadResult } from "../../bench/load/plan.ts";
+import { call } from "./call.ts";
 import { CliError } from "./exit.ts";
 import { withAt, withExamples, whole, type AtOption } from "./options.ts";
 import { facts, printResult } from "./output.ts";
@@ -48,7 +49,7 @@ export function benchCommand(): Command {
     .description("backends over HTTP: publishes with a key each")
     .option("--connections <n>", "connections at once", whole(1, 10_000), 100)
     .option("--bytes <n>", "size of a payload", whole(4, 60_000), 128)
-    .option("--devices <n>", "devices that are published to, in turn", whole(1, 1_000_000), 1000)
+    .option("--devices <n>", "devices that are published to, in turn", whole(1, 100_000), 1000)
     .option("--seconds <seconds>", "measured", whole(1, 86_400), 10);
   withExamples(http, ["bellhop bench http", "bellhop bench http --connections 10 --seconds 30 -o json"]);
   http.action(benchHttp);
@@ -56,6 +57,7 @@ export function benchCommand(): Command {
 }
 
 async function benchDevice(options: DeviceOptions): Promise<void> {
+  await call(options.at, { path: "/v1/status" }); // No broker: said in the usual words.
   const { connections, inFlight, bytes, rate, seconds } = options;
   const result = await runLoad({
     peer: "bellhop",
@@ -69,10 +71,12 @@ async function benchDevice(options: DeviceOptions): Promise<void> {
     warmUpSeconds: options.warmUp,
     seconds,
     readBack: options.readBack === true,
-  }).catch((error: unknown) => {
-    throw new CliError("failed", "bench_failed", error instanceof Error ? error.message : String(error), "", "is the broker there? bellhop status");
-  });
+  }).catch(benchFailed);
   printResult(options.output, result, () => inWords(result));
+}
+
+function benchFailed(error: unknown): never {
+  throw new CliError("failed", "bench_failed", error instanceof Error ? error.message : String(error), "", "bellhop status");
 }
 
 function inWords({ perSecond, latency, generatorCpu, verified }: LoadResult): string {
@@ -86,7 +90,8 @@ function inWords({ perSecond, latency, generatorCpu, verified }: LoadResult): st
 }
 
 async function benchHttp(options: HttpOptions): Promise<void> {
-  const result = await runHttpLoad({ at: options.at, connections: options.connections, payloadBytes: options.bytes, devices: options.devices, seconds: options.seconds });
+  await call(options.at, { path: "/v1/status" });
+  const result = await runHttpLoad({ at: options.at, connections: options.connections, payloadBytes: options.bytes, devices: options.devices, seconds: options.seconds }).catch(benchFailed);
   printResult(options.output, result, () =>
     facts([
       ["rate", `${Math.round(result.perSecond).toLocaleString("en")} publishes/s, each answered after it was on disk`],

@@ -29,7 +29,10 @@ export function simulateCommand(): Command {
 
 async function simulate(name: string, options: SimulateOptions): Promise<void> {
   const device = connect({ brokers: options.at.split(","), device: name, ...(options.outbox === undefined ? {} : { outbox: options.outbox }) });
-  device.on("connection", (change) => note(styled(process.stderr, "dim", inWords(change))));
+  device.on("connection", (change) => {
+    const words = inWords(change);
+    if (words !== "") note(styled(process.stderr, "dim", words));
+  });
   device.on("missed", ({ from, to, code }) => note(`messages at offsets ${from} to ${to} may be missing: ${code}`));
   device.on("desired", () => {
     const { version, document } = device.state.desired;
@@ -37,7 +40,7 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
   });
   const stopped = new Promise<never>((_, reject) => device.on("connection", ({ state, error }) => state === "stopped" && reject(failure(error))));
   if (process.stdin.isTTY) {
-    note(`Lines you type are published as ${name}; ${REPORT}{…} reports state; Ctrl-D ends it.`);
+    note(`Lines you type are published as ${name}.\n${REPORT}{…} reports its state. Ctrl-D ends it.`);
     note(`Try in another terminal:\n  npx bellhop publish ${name} hello\n  npx bellhop follow ${name} --after 0\n`);
   }
 
@@ -49,9 +52,12 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
   }
 }
 
+/** "" for what need not be told: a try that has just begun, the end that was asked for. */
 function inWords({ state, broker, error, retryInMs }: ConnectionChange): string {
-  const why = error === undefined ? "" : `: ${error.message}`;
-  return state === "waiting" ? `no connection to ${broker}${why}; next try in ${(retryInMs / 1000).toFixed(1)} s` : `${state}${state === "connected" ? ` to ${broker}` : ""}${why}`;
+  if (state === "connected") return `connected to ${broker}`;
+  if (state !== "waiting") return "";
+  const why = error === undefined ? "" : ` (${(error as NodeJS.ErrnoException).code ?? error.message})`;
+  return `no connection to ${broker}${why}; next try in ${(retryInMs / 1000).toFixed(1)} s`;
 }
 
 async function publishLines(device: Device, options: SimulateOptions): Promise<void> {

@@ -19,7 +19,7 @@ test("npm run demo: messages, commands, what was done about them, and an end by 
     const output = collect(demo);
     const [code] = (await once(demo, "close")) as [number | null];
     expect(code, output.stderr()).toBe(0);
-    for (const said of ["cpu-probe", "→ burst 100", "← burst 100: 100 messages", "← interval 200: done"]) expect(output.stdout()).toContain(said);
+    for (const said of ["cpu     ", "→ burst 100", "← burst 100: 100 messages", "← interval 200: done"]) expect(output.stdout()).toContain(said);
     const [, messages, commands, actedOn, missing] = /In all: (\d+) messages, (\d+) commands, (\d+) of them acted on, (\d+) offsets missing/.exec(output.stderr()) ?? [];
     expect(Number(messages)).toBeGreaterThan(100);
     expect(Number(commands)).toBeGreaterThanOrEqual(2);
