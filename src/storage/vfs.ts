@@ -60,6 +60,14 @@ export const realVfs: Vfs = {
   },
 };
 
+/** For looking on while a node may be running: nothing is made or written. */
+export const readOnlyVfs: Vfs = {
+  ...realVfs,
+  async open(path) {
+    return new RealFile(await fs.open(path, constants.O_RDONLY));
+  },
+};
+
 class RealFile implements VfsFile {
   readonly #handle: FileHandle;
 
