@@ -110,7 +110,7 @@ export class ReplicaWorld implements World {
     const starts: string[] = [];
     for (let index = replica.floor; index <= replica.last; index += 1) {
       const epoch = replica.epochAt(index);
-      if (index === replica.floor || epoch !== replica.epochAt(index - 1)) starts.push(`${index}/${epoch}`);
+      if (index === replica.floor || epoch !== replica.epochAt(index - 1)) starts.push(`${index}/${epoch ?? "?"}`);
     }
     const joining = replica.joining.length === 0 ? "" : ` joining ${replica.joining.join("")}`;
     const open = replica.isOpen ? " open" : "";

@@ -71,14 +71,11 @@ export class Copy {
     this.commit = index;
   }
 
-  /** R9: an operator takes this copy for what there is, also where its state and its log do not join on. */
+  /** R9: an operator takes this copy for what there is. Where its state does not lie within its log, the log goes on from the state. */
   acceptLoss(): void {
     const { log, applied } = this;
     if (applied < log.base || applied > log.last) {
-      const index = Math.max(applied, log.last);
-      this.reset({ floor: index + 1, base: index, baseEpoch: log.lastEpoch, last: index, epochs: [], time: log.lastTime });
-      this.restore(this.machine.snapshot(), index);
-      this.effects.install(this.bucket, index);
+      this.reset({ floor: applied + 1, base: applied, baseEpoch: log.lastEpoch, last: applied, epochs: [], time: log.lastTime });
     }
     this.incomplete = false;
     this.effects.mark(this.bucket, false);

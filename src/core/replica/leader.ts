@@ -182,7 +182,7 @@ export class Leader implements Leadership {
   /** R17: a match, or a snapshot. */
   #reported(peer: Peer, message: Message<"report">): void {
     const { log } = this.copy;
-    if (peer.snapshot !== undefined) return;
+    if (peer.snapshot !== undefined || message.last < peer.match) return; // delayed: it has acknowledged more since
     const common = commonIndex(log.epochs, log.last, message.epochs, message.last);
     if (peer.isMember) return peer.refused(Math.max(common, this.#surelyHeld(peer)) + 1);
     const retained = common >= log.floor || (common === 0 && log.floor === 1);
@@ -190,7 +190,7 @@ export class Leader implements Leadership {
       if (peer.phase === "unknown" || common + 1 < peer.next) peer.restart(Math.max(common, peer.match) + 1);
       return;
     }
-    assert(!peer.joining, "who joins lacks nothing");
+    if (peer.joining || (peer.whole && !message.whole)) return; // delayed: it has acknowledged a whole copy since
     const hasState = this.copy.applied >= log.floor - 1 && log.epochAt(this.copy.applied) !== undefined;
     if (hasState) this.#startSnapshot(peer); // else the log is being replayed; it reports again
   }

@@ -79,6 +79,7 @@ export class Peer {
   /** Everything new, as far as the window allows. */
   flush(): void {
     const { copy, round } = this.#leadership;
+    if (this.phase === "unknown" && this.#sentAt === -Infinity) this.ask();
     if (this.phase === "probe" && !this.#probing) this.#sendNext();
     while (this.phase === "stream" && this.#next <= copy.log.last && this.#inflightBytes < copy.limits.inflightBytes && this.#sendNext());
     if (this.phase === "stream" && this.#sentRound < round && this.loading === undefined) this.#append(NO_ENTRIES); // R34
