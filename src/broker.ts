@@ -1,6 +1,5 @@
 // The composition root: the only file that wires storage, control log, node and front-ends into a running broker.
 
-import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
@@ -33,7 +32,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
   const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes }, relay.events);
   const undo: (() => Promise<unknown>)[] = [() => storage.close()];
   try {
-    const control = await EmbeddedControl.open(join(directory));
+    const control = await EmbeddedControl.open(directory);
     undo.unshift(() => control.close());
     const node = await RunningNode.start(
       {
@@ -42,6 +41,8 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
         address: { http: settings.http, device: settings.device, peer: "" },
         bucketCount: settings.bucketCount,
         storage,
+        directory,
+        minFreeBytes: settings.minFreeBytes,
         control,
         limits: limitsOf(settings),
         checkpoints: {

@@ -61,6 +61,7 @@ export const SETTINGS = {
   segmentBytes: number("bytes", 64 * MiB, MiB, GiB, "Size of a file of the log; a multiple of 512."),
   retainSeconds: number("seconds", 7 * DAY, 60, 3650 * DAY, "Entries older than this may be forgotten."),
   retainBytes: number("bytes", 8 * GiB, 4 * MiB, 1024 * GiB, "The oldest entries are forgotten when the log is larger than this."),
+  minFreeBytes: number("bytes", 64 * MiB, 0, 1024 * GiB, "While less than this is free on the disk, writes are refused with `storage_full`; reads go on."),
   tailCacheBytes: number("bytes", 64 * MiB, MiB, 64 * GiB, "Newest entries kept in memory for readers."),
   checkpointSeconds: number("seconds", 30, 1, HOUR, "Time between two checkpoints of the state."),
   checkpointBytesPerSecond: number("bytes/s", 32 * MiB, 64 * KiB, 16 * GiB, "Greatest rate at which checkpoints write."),

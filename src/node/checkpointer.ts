@@ -1,6 +1,7 @@
 // Writes the state of the buckets to the state store, one bucket at a time and off the hot path, so that a start replays little and old segments can go.
 
 import type { CoreNode } from "../core/node.ts";
+import type { Checkpoint } from "../core/stream/machine.ts";
 import type { Log, StateStore } from "../storage/port.ts";
 
 export interface CheckpointLimits {
@@ -23,6 +24,8 @@ export class Checkpointer {
   readonly #failed: (error: Error) => void;
   readonly #timer: NodeJS.Timeout;
   readonly #written = new Map<number, number>();
+  /** Taken from the machine and not yet stored, because the disk was full: tried again in the next round. */
+  readonly #taken = new Map<number, Checkpoint>();
   #roundAt = performance.now();
   #round: Promise<void> | undefined;
   #stopping = false;
@@ -72,8 +75,16 @@ export class Checkpointer {
   async #checkpoint(bucket: number): Promise<void> {
     const copy = this.#core.copy(bucket);
     if (copy === undefined || copy.machine.index === (this.#written.get(bucket) ?? 0)) return;
-    const { applied, writes } = copy.machine.checkpoint();
-    await this.#state.checkpoint(bucket, applied, writes);
+    const taken = this.#taken.get(bucket) ?? copy.machine.checkpoint();
+    this.#taken.set(bucket, taken);
+    const { applied, writes } = taken;
+    try {
+      await this.#state.checkpoint(bucket, applied, writes);
+    } catch (error) {
+      if (isDiskFull(error)) return; // the log keeps what the checkpoint lacks
+      throw error;
+    }
+    this.#taken.delete(bucket);
     copy.machine.checkpointed();
     this.#log.checkpointed(bucket, applied);
     this.#written.set(bucket, applied);
@@ -89,4 +100,10 @@ export class Checkpointer {
       });
     }
   }
+}
+
+/** The state store passes the system's error on as its number or its words. */
+function isDiskFull(error: unknown): boolean {
+  const { code, message } = error as { code?: unknown; message?: string };
+  return code === "ENOSPC" || code === 28 || /no space left/i.test(message ?? "");
 }

@@ -26,7 +26,8 @@ export interface HostEvents {
   failed(error: Error): void;
   /** After each turn: what was committed can be told to watchers. */
   turned(): void;
-  full(isFull: boolean): void;
+  /** The log found the disk full, or has written again. */
+  logFull(isFull: boolean): void;
 }
 
 export class Host implements NodeEffects {
@@ -75,10 +76,7 @@ export class Host implements NodeEffects {
         this.run(() => this.core.durable(ticket));
         this.#endTurn();
       },
-      full: (isFull) => {
-        this.core.storageFull = isFull;
-        this.#events.full(isFull);
-      },
+      full: (isFull) => this.#events.logFull(isFull),
       failed: (error) => this.fail(error),
     };
   }

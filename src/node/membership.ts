@@ -16,6 +16,8 @@ const RETRY_MS = 200;
 const LEASE_MS = 3000;
 /** Starting waits this long for the control log to show what this node appended. */
 const REGISTER_TIMEOUT_MS = 30_000;
+/** Positions between two snapshots of the control log; what is older is archived by it (R10). */
+const TRIM_EVERY = 1000;
 /** Sequence numbers start at random, so that two processes with one id do not make the same batch (R4). */
 const FIRST_SEQ_MAX = 2 ** 47;
 
@@ -43,6 +45,7 @@ export class Membership {
   readonly #control: ControlLog;
   readonly #events: MembershipEvents;
   readonly #watch: { close(): void };
+  readonly #snapshotAt: number;
   #node = "";
   #registrationId = "";
   #seq = randomInt(FIRST_SEQ_MAX);
@@ -55,6 +58,7 @@ export class Membership {
   private constructor(control: ControlLog, table: Table, events: MembershipEvents) {
     this.#control = control;
     this.table = table;
+    this.#snapshotAt = table.position;
     this.#events = events;
     this.#watch = control.watch(table.position, {
       entries: (entries) => {
@@ -86,6 +90,7 @@ export class Membership {
       if (this.table.nodes.get(registration.node)?.registration !== this.#registrationId) continue;
       this.incarnation = seen + 1;
       this.#keepLease();
+      if (this.table.position - this.#snapshotAt >= TRIM_EVERY) await this.#control.trim({ position: this.table.position, state: this.table.snapshot() });
       return;
     }
     throw new BellhopError("internal", `Another process registers as node ${registration.node}; give this one another --node, or stop the other.`);

@@ -13,6 +13,7 @@ import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
 import { Host } from "./host.ts";
 import { Membership } from "./membership.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
+import { Space } from "./space.ts";
 import { Streams } from "./streams.ts";
 
 /** A start waits this long for its buckets to open. */
@@ -24,6 +25,9 @@ export interface NodeOptions {
   readonly address: NodeAddress;
   readonly bucketCount: number;
   readonly storage: NodeStorage;
+  /** The data directory, for the room on its disk, and bytes to keep free there. */
+  readonly directory: string;
+  readonly minFreeBytes: number;
   readonly control: ControlLog;
   readonly limits: NodeLimits;
   readonly checkpoints: CheckpointLimits;
@@ -47,6 +51,7 @@ export class RunningNode implements NodeApi {
   readonly #membership: Membership;
   readonly #checkpointer: Checkpointer;
   readonly #retention: Retention;
+  readonly #space: Space;
   readonly #startedAt = performance.now();
 
   private constructor(options: NodeOptions, membership: Membership, times: ReadonlyMap<number, number>) {
@@ -63,8 +68,14 @@ export class RunningNode implements NodeApi {
         propose: (command) => membership.propose(command),
         failed,
         turned: () => this.#streams.tellWatchers(),
-        full: options.full,
+        logFull: (isFull) => this.#space.logIsFull(isFull),
       },
+    });
+    this.#space = new Space(options.directory, options.minFreeBytes, (isFull) => {
+      this.host.run(() => {
+        this.host.core.storageFull = isFull;
+      });
+      options.full(isFull);
     });
     this.#streams = new Streams(this.host.core, storage.log);
     this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
@@ -89,6 +100,7 @@ export class RunningNode implements NodeApi {
     started.node = node;
     connect(node.host.logEvents);
     node.host.start();
+    await node.#space.look();
     await node.#opened();
     return node;
   }
@@ -96,6 +108,7 @@ export class RunningNode implements NodeApi {
   /** Writes the last checkpoint and closes the log; what was answered is on disk in any case. */
   async stop(): Promise<void> {
     this.#retention.stop();
+    this.#space.stop();
     await this.#checkpointer.stop(true);
     this.host.stop();
     await this.#membership.close();
@@ -187,6 +200,7 @@ export class RunningNode implements NodeApi {
         log_groups_total: logStats.groups,
         log_written_bytes_total: logStats.bytesWritten,
         storage_full: core.storageFull ? 1 : 0,
+        disk_free_bytes: this.#space.freeBytes,
         state_bytes: stateStats.bytes,
         checkpoint_bytes_total: stateStats.checkpointBytes,
         checkpoints_total: stateStats.checkpoints,
