@@ -69,8 +69,12 @@ export class Checker {
     oracle.commit = entry.index;
     if (entry.kind === ENTRY_KIND.gov) oracle.govs.add(entry.epoch);
     if (entry.kind === ENTRY_KIND.floor) oracle.floor = Math.max(oracle.floor, floorOf(entry));
+    this.onCommit(bucket, entry);
     this.#onEveryMember(bucket, oracle);
   }
+
+  /** Told of every entry once, in order, as it is first known to be committed. */
+  onCommit: (bucket: number, entry: Entry) => void = () => undefined;
 
   /** A replica says that it leads (invariant 1). */
   leads(site: string, incarnation: number, bucket: number, epoch: number): void {

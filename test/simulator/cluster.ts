@@ -125,7 +125,11 @@ export class Cluster {
     site.host = undefined;
     site.pausedUntil = 0;
     site.disk.crash(power);
+    this.onEnd(site);
   }
+
+  /** Told of every process that ended. */
+  onEnd: (site: Site) => void = () => undefined;
 
   bootAfter(site: Site, ms: number): void {
     this.world.after(ms * 1000, undefined, "boot", site.name, () => this.boot(site));

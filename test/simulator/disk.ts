@@ -194,6 +194,7 @@ export class Disk {
     const firstDamaged = this.groups.findIndex((group) => group.damaged);
     if (firstDamaged !== -1) this.groups.length = firstDamaged; // What follows a broken group cannot be trusted to join on.
     if (!clean) {
+      this.#rebuild();
       // Durable before it registers, so that the next start knows it too (R22).
       const buckets = new Set([...this.view.keys(), ...this.checkpoints.keys()]);
       this.groups.push({ ...emptyGroup(this.#nextTicket()), records: [...buckets].map((bucket) => ({ type: "mark", bucket, incomplete: true })) });

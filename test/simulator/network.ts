@@ -38,6 +38,20 @@ export class Network {
     this.#stalls.set(`${from}>${to}`, untilUs);
   }
 
+  isCut(from: string, to: string): boolean {
+    return !this.quiet && (this.#cuts.get(`${from}>${to}`) ?? 0) > this.#world.now;
+  }
+
+  /** As over one connection: delayed, nothing else. */
+  sendInOrder(from: string, to: Process, kind: string, detail: unknown, run: () => void): void {
+    const link = `${from}=${to.name}`;
+    const [least, most] = this.#rates.delayUs;
+    const stalled = this.quiet ? 0 : (this.#stalls.get(`${from}>${to.name}`) ?? 0);
+    const at = Math.max(this.#world.now + this.#random.between(least, most), stalled, this.#lastArrival.get(link) ?? 0);
+    this.#lastArrival.set(link, at);
+    this.#world.after(at - this.#world.now, to, kind, detail, run);
+  }
+
   /** Ends every fault; what is under way still arrives. */
   heal(): void {
     this.#cuts.clear();
@@ -49,7 +63,7 @@ export class Network {
   send(from: string, to: Process, kind: string, detail: unknown, run: () => void): void {
     const link = `${from}>${to.name}`;
     const rates = this.#rates;
-    if ((this.#cuts.get(link) ?? 0) > this.#world.now) return;
+    if (this.isCut(from, to.name)) return;
     if (!this.quiet && rates.drop > 0 && this.#random.chance(rates.drop)) return;
     this.#world.after(this.#arrival(link) - this.#world.now, to, kind, detail, run);
     if (this.quiet || rates.duplicate === 0 || !this.#random.chance(rates.duplicate)) return;

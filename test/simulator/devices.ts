@@ -1,0 +1,433 @@
+// Devices with their outboxes, and backends with their keys: the work of a simulated cluster of whole nodes, and what they were told.
+
+import { ERRORS } from "../../src/base/errors.ts";
+import { Prng } from "../../src/base/prng.ts";
+import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Welcome } from "../../src/core/gateway/types.ts";
+import { bucketOf } from "../../src/core/hash.ts";
+import { PUBLISH_KIND } from "../../src/core/hop.ts";
+import { Channels } from "./channels.ts";
+import type { Cluster, Site } from "./cluster.ts";
+import { SimNode } from "./core-node.ts";
+import type { SimRecovery } from "./disk.ts";
+import type { Application } from "./run.ts";
+import { StreamOracle, bodyOf } from "./stream-oracle.ts";
+import { check, type Process } from "./world.ts";
+
+/** Microseconds between a device and its gateway, one way; as it never changes, order holds as on a socket. */
+const SOCKET_US = 400;
+const OUTBOX_MAX = 40;
+
+class Device {
+  readonly id: string;
+  readonly #world: Workload;
+  readonly #random: Prng;
+  /** Messages not yet acknowledged: `series` counts within the session. */
+  #outbox: { series: number; readonly text: string }[] = [];
+  #given = 0;
+  #session = 0;
+  #leaves = 0;
+  #nonce = 0n;
+  #next = 1;
+  #sent = 0;
+  #window = 0;
+  #delivered = 0;
+  #connection: Connection | undefined;
+  isWelcome = false;
+
+  constructor(world: Workload, id: string, random: Prng) {
+    this.#world = world;
+    this.id = id;
+    this.#random = random;
+  }
+
+  get waiting(): number {
+    return this.#outbox.length;
+  }
+
+  get given(): number {
+    return this.#given;
+  }
+
+  /** Its session, and the greatest number that was acknowledged in it. */
+  get acked(): { readonly session: number; readonly series: number } {
+    return { session: this.#session, series: (this.#outbox[0]?.series ?? this.#next) - 1 };
+  }
+
+  publish(): void {
+    if (this.#outbox.length >= OUTBOX_MAX) return;
+    this.#given += 1;
+    this.#outbox.push({ series: this.#next, text: `${this.id}:${this.#given}` });
+    this.#next += 1;
+    this.#sendMore();
+  }
+
+  hangUp(): void {
+    this.#connection?.hangUp();
+    this.lost(this.#connection, 5);
+  }
+
+  connect(): void {
+    if (this.#connection !== undefined) return;
+    const node = this.#world.someNode(this.#random);
+    if (node === undefined) return this.#connectIn(30);
+    this.#sent = 0;
+    this.isWelcome = false;
+    if (this.#session === 0 && (this.#nonce === 0n || this.#random.chance(0.5))) this.#nonce += BigInt(this.#random.between(1, 1000));
+    this.#connection = new Connection(this.#world.cluster, node, this);
+    const oldest = this.#outbox[0]?.series ?? this.#next;
+    const hello = { device: this.id, session: this.#session, nonce: this.#nonce, leaves: this.#leaves, oldest, next: this.#next, window: 16 };
+    this.#connection.toNode((core, connection) => {
+      connection.line = core.core!.open(connection, hello);
+    });
+  }
+
+  /** The socket is gone, or never was. */
+  lost(connection: Connection | undefined, retryMs: number): void {
+    if (connection !== this.#connection) return;
+    this.#connection = undefined;
+    this.isWelcome = false;
+    this.#connectIn(retryMs + this.#random.below(30));
+  }
+
+  welcome({ session, last, leftAt, window, delivered, end }: Welcome): void {
+    const opened = this.#session !== session;
+    if (opened) {
+      // What the session left behind had stored is stored; the rest is counted anew.
+      this.#drop(this.#leaves, leftAt);
+      this.#session = session;
+      this.#next = 1;
+      for (const message of this.#outbox) {
+        message.series = this.#next;
+        this.#next += 1;
+      }
+    }
+    this.#drop(session, last);
+    this.#leaves = 0;
+    this.#sent = last;
+    this.#window = window;
+    this.isWelcome = true;
+    if (!this.#world.oracle(this.id).forced) {
+      check(delivered >= this.#delivered && delivered <= end, "15 (a cursor falls)", () => `${this.id}: ${delivered} after ${this.#delivered}, end ${end}`);
+    }
+    this.#delivered = delivered;
+    if (end > delivered) this.#connection!.toNode((_, { line }) => line!.received(end, delivered));
+    this.#sendMore();
+  }
+
+  ack(series: number): void {
+    this.#drop(this.#session, series);
+    this.#sendMore();
+  }
+
+  refuse(expected: number): void {
+    this.#sent = Math.min(this.#sent, expected - 1);
+    this.#world.cluster.world.after(3000, undefined, "again", this.id, () => this.#sendMore());
+  }
+
+  credit(window: number): void {
+    this.#window = window;
+    this.#sendMore();
+  }
+
+  /** What it held goes out again under a new session. */
+  broken(nonce: bigint | undefined): void {
+    this.#nonce = (nonce ?? this.#nonce) + 1n;
+    if (this.#session !== 0) this.#leaves = this.#session;
+    this.#session = 0;
+    this.hangUp();
+  }
+
+  /** Forgets what is stored. */
+  #drop(session: number, series: number): void {
+    while (this.#outbox.length > 0 && this.#outbox[0]!.series <= series) {
+      const message = this.#outbox.shift()!;
+      this.#world.streams(this.id).acknowledged(this.id, session, message.series, message.text);
+      this.#world.cluster.checker.answers += 1;
+    }
+  }
+
+  #sendMore(): void {
+    if (!this.isWelcome) return;
+    const acked = (this.#outbox[0]?.series ?? this.#next) - 1;
+    for (const { series, text } of this.#outbox) {
+      if (series <= this.#sent) continue;
+      if (series - acked > this.#window) return;
+      this.#sent = series;
+      const bytes = bodyOf(text);
+      this.#connection!.toNode((_, { line }) => line!.publish(series, PUBLISH_KIND.message, bytes, 0, bytes.length));
+    }
+  }
+
+  #connectIn(ms: number): void {
+    this.#world.cluster.world.after(ms * 1000, undefined, "dial", this.id, () => this.connect());
+  }
+}
+
+/** One socket between a device and the node it happened to reach. */
+class Connection implements DeviceSocket {
+  line: DeviceLine | undefined;
+  readonly #cluster: Cluster;
+  readonly #node: SimNode;
+  readonly #device: Device;
+  #open = true;
+
+  constructor(cluster: Cluster, node: SimNode, device: Device) {
+    this.#cluster = cluster;
+    this.#node = node;
+    this.#device = device;
+    this.#watch();
+  }
+
+  /** Something arrives at the node, in the socket's order. */
+  toNode(run: (node: SimNode, connection: Connection) => void): void {
+    this.#cluster.world.after(SOCKET_US, this.#node, "frame", this.#device.id, () => {
+      if (this.#open) this.#node.enter(() => run(this.#node, this));
+    });
+  }
+
+  /** The device closes. */
+  hangUp(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#cluster.world.after(SOCKET_US, this.#node, "closed", this.#device.id, () => this.#node.enter(() => this.line?.closed()));
+  }
+
+  welcome(welcome: Welcome): void {
+    this.#toDevice("WELCOME", welcome, () => this.#device.welcome(welcome));
+  }
+
+  ack(series: number): void {
+    this.#toDevice("ACK", series, () => this.#device.ack(series));
+  }
+
+  voided(): void {}
+
+  refuse(expected: number, code: string): void {
+    this.#toDevice("REFUSE", { expected, code }, () => this.#device.refuse(expected));
+  }
+
+  credit(window: number): void {
+    this.#toDevice("CREDIT", window, () => this.#device.credit(window));
+  }
+
+  broken(generation: number, last: number, nonce?: bigint): void {
+    this.#toDevice("BROKEN", { generation, last, nonce }, () => this.#device.broken(nonce));
+  }
+
+  /** The node closes, and has forgotten the line. */
+  close(code: string, _detail: string, retryAfterMs: number): void {
+    this.#toDevice("CLOSE", code, () => {
+      this.#open = false;
+      this.#device.lost(this, retryAfterMs);
+    });
+  }
+
+  #toDevice(kind: string, detail: unknown, run: () => void): void {
+    this.#cluster.world.after(SOCKET_US, DEVICES, kind, detail, () => {
+      if (this.#open) run();
+    });
+  }
+
+  /** The device notices after a while that its node has ended. */
+  #watch(): void {
+    this.#cluster.world.after(20_000, undefined, "keep-alive", this.#device.id, () => {
+      if (!this.#open) return;
+      if (this.#node.alive) return this.#watch();
+      this.#open = false;
+      this.#device.lost(this, 0);
+    });
+  }
+}
+
+const DEVICES: Process = { name: "dev", alive: true, pausedUntil: 0 };
+
+/** A request of a backend: asked at node after node until it is answered for good. */
+interface Call {
+  readonly request: GatewayRequest;
+  readonly settled: (answer: GatewayAnswer) => void;
+  tries: number;
+}
+
+const TRIES_MAX = 40;
+
+export class Workload implements Application {
+  cluster!: Cluster;
+  #channels!: Channels;
+  #random = new Prng(0);
+  readonly #devices: Device[] = [];
+  readonly #streams = new Map<number, StreamOracle>();
+  /** `device key` → the offset it was answered with. */
+  readonly #offsets = new Map<string, number>();
+  readonly #versions = new Set<string>();
+  #keys = 0;
+  #calls = 0;
+  #stopped = false;
+
+  start = (cluster: Cluster, site: Site, recovery: SimRecovery): SimNode => new SimNode(cluster, site, recovery, this.#channels);
+
+  work(cluster: Cluster): void {
+    const { workload, seed } = cluster.case;
+    this.cluster = cluster;
+    this.#random = new Prng(seed + 2);
+    this.#channels = new Channels(cluster, (at, other) => (at.host as SimNode | undefined)?.linkLost(other.name));
+    cluster.onEnd = (site) => this.#channels.ended(site);
+    cluster.checker.onCommit = (bucket, entry) => this.#streamsOf(bucket).committed(entry);
+    for (let index = 0; index < workload.devices; index += 1) {
+      const device = new Device(this, `d${index}`, this.#random.fork());
+      this.#devices.push(device);
+      cluster.world.after(60_000 + this.#random.below(100_000), undefined, "dial", device.id, () => device.connect());
+    }
+    for (let client = 0; client < workload.clients; client += 1) this.#next();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  unfinished(): string | undefined {
+    if (this.#calls > 0) return `${this.#calls} requests of backends are not answered`;
+    for (const device of this.#devices) {
+      if (!device.isWelcome) return `${device.id} is not connected`;
+      if (device.waiting > 0) return `${device.id} holds ${device.waiting} messages`;
+      const node = this.#leaderNode(device.id);
+      const own = node?.core?.copy(this.#bucket(device.id))?.machine.devices.find(device.id)?.own;
+      if (own === undefined || own.attachment === 0) return `${device.id} is connected, and its presence is down`; // invariant 21
+    }
+    return undefined;
+  }
+
+  finish(): void {
+    for (const device of this.#devices) {
+      if (this.oracle(device.id).forced) continue;
+      const stored = this.streams(device.id).count(device.id);
+      check(stored === device.given, "5 (messages are missing)", () => `${device.id} gave ${device.given}, ${stored} are stored`);
+    }
+  }
+
+  oracle(device: string): { readonly forced: boolean } {
+    return this.cluster.checker.oracle(this.#bucket(device));
+  }
+
+  streams(device: string): StreamOracle {
+    return this.#streamsOf(this.#bucket(device));
+  }
+
+  /** A node that takes sockets and requests. */
+  someNode(random: Prng): SimNode | undefined {
+    const nodes = this.cluster.sites.map((site) => site.host as SimNode | undefined).filter((node) => node?.isServing === true);
+    return nodes.length === 0 ? undefined : random.pick(nodes);
+  }
+
+  #bucket(device: string): number {
+    return bucketOf(device, this.cluster.case.buckets);
+  }
+
+  #leaderNode(device: string): SimNode | undefined {
+    const leader = this.cluster.control.truth.buckets[this.#bucket(device)]?.leader;
+    return this.cluster.byName.get(leader ?? "")?.host as SimNode | undefined;
+  }
+
+  #streamsOf(bucket: number): StreamOracle {
+    let streams = this.#streams.get(bucket);
+    if (streams === undefined) this.#streams.set(bucket, (streams = new StreamOracle(() => this.cluster.checker.oracle(bucket).forced)));
+    return streams;
+  }
+
+  #next(): void {
+    const { everyMs } = this.cluster.case.workload;
+    this.cluster.world.after(this.#random.between(1, everyMs * 2000), undefined, "client", "", () => {
+      if (this.#stopped) return;
+      this.#act();
+      this.#next();
+    });
+  }
+
+  #act(): void {
+    const device = this.#random.pick(this.#devices);
+    const what = this.#random.below(20);
+    if (what < 11) for (let burst = this.#random.between(1, 5); burst > 0; burst -= 1) device.publish();
+    else if (what < 14) this.#publishKeyed(device.id);
+    else if (what < 15) this.#changeState(device.id);
+    else if (what < 17) this.#askKey();
+    else if (what < 19) this.#askSeries(device);
+    else device.hangUp();
+  }
+
+  #publishKeyed(device: string): void {
+    this.#keys += 1;
+    // Now and then a key is used again, as by a backend that had no answer.
+    const key = `k${this.#random.chance(0.3) ? this.#random.between(1, this.#keys) : this.#keys}`;
+    const request: GatewayRequest = { type: "keyed", device, key, fingerprint: "0".repeat(32), body: bodyOf(key), expires: 0 };
+    this.#call(request, (answer) => {
+      if (answer.type !== "stored") return;
+      this.cluster.checker.answers += 1;
+      this.streams(device).keyIsStored(device, key);
+      if (this.oracle(device).forced) return;
+      const before = this.#offsets.get(`${device} ${key}`);
+      check(before === undefined || before === answer.offset, "5 (a key stored twice)", () => `${key} of ${device}: at ${before}, then at ${answer.offset}`);
+      this.#offsets.set(`${device} ${key}`, answer.offset);
+    });
+  }
+
+  #changeState(device: string): void {
+    const document = new TextEncoder().encode(JSON.stringify({ n: this.#random.below(1000) }));
+    this.#call({ type: "state", device, which: "desired", how: "patch", document, ifVersion: undefined }, (answer) => {
+      if (answer.type !== "changed" || this.oracle(device).forced) return;
+      const version = `${device} ${answer.version}`;
+      check(!this.#versions.has(version), "5 (a version given twice)", () => version);
+      this.#versions.add(version);
+    });
+  }
+
+  #askKey(): void {
+    if (this.#offsets.size === 0) return;
+    const [name, offset] = this.#random.pick([...this.#offsets]);
+    const [device, key] = name.split(" ") as [string, string];
+    this.#call({ type: "askKey", device, key }, (answer) => {
+      if (answer.type !== "told" || this.oracle(device).forced) return;
+      check(answer.is === "stored" && answer.offset === offset, "R34 (a wrong no)", () => `${key} of ${device} is at ${offset}, and was told ${JSON.stringify(answer)}`);
+    });
+  }
+
+  #askSeries(device: Device): void {
+    const { session, series } = device.acked;
+    if (session === 0 || series === 0 || !device.isWelcome) return;
+    this.#call({ type: "askSeries", device: device.id, publisher: "", session, series }, (answer) => {
+      if (answer.type !== "told" || this.oracle(device.id).forced) return;
+      check(answer.is !== "absent", "R34 (a wrong no)", () => `${device.id} session ${session} series ${series} was acknowledged, and was told ${JSON.stringify(answer)}`);
+    });
+  }
+
+  #call(request: GatewayRequest, settled: (answer: GatewayAnswer) => void): void {
+    this.#calls += 1;
+    this.#try({ request, settled, tries: 0 });
+  }
+
+  /** One try at some node: its answer, or none when the node ends first. */
+  #try(call: Call): void {
+    const node = this.someNode(this.#random);
+    call.tries += 1;
+    let isOver = false;
+    const over = (answer: GatewayAnswer | undefined): void => {
+      if (isOver) return;
+      isOver = true;
+      const again = answer === undefined || (answer.type === "failed" && ERRORS[answer.code].retryable);
+      if (again && call.tries < TRIES_MAX && call.request.type !== "state") {
+        this.cluster.world.after(this.#random.between(5_000, 60_000), undefined, "try again", call.request.type, () => this.#try(call));
+        return;
+      }
+      this.#calls -= 1;
+      if (answer !== undefined) call.settled(answer);
+    };
+    if (node === undefined) return over(undefined);
+    // Judged after the event that answered, when the checker has seen what it applied.
+    node.enter((core) => core.request(call.request, REQUEST_MS, (answer) => this.cluster.world.after(1, undefined, "answer", answer, () => over(answer))));
+    this.cluster.world.after((REQUEST_MS + 500) * 1000, undefined, "gone", call.request.type, () => {
+      check(isOver || !node.alive || node.pausedUntil > this.cluster.world.now - 1_000_000, "19 (a request without an answer)", () => `${call.request.type} at ${node.name}`);
+      over(undefined);
+    });
+  }
+}
+
+/** Milliseconds that a gateway may hold a request. */
+const REQUEST_MS = 1500;
