@@ -7,12 +7,19 @@ import { Command } from "commander";
 import { BellhopError } from "../base/errors.ts";
 import { SETTINGS } from "../config.ts";
 import { inspectControl } from "../control/inspect.ts";
+import { StorageError } from "../storage/errors.ts";
+import { inspectLog, type LogItem } from "../storage/inspect.ts";
 import { CliError } from "./exit.ts";
 import { withExamples, withOutput, whole, type OutputOption } from "./options.ts";
-import { print, printJson, styled } from "./output.ts";
+import { facts, note, print, printJson, printResult, styled } from "./output.ts";
 
 interface InspectOptions extends OutputOption {
   readonly data: string;
+}
+
+interface LogOptions extends InspectOptions {
+  readonly records?: true;
+  readonly bucket?: number;
 }
 
 interface ControlOptions extends InspectOptions {
@@ -21,6 +28,12 @@ interface ControlOptions extends InspectOptions {
 
 export function inspectCommand(): Command {
   const command = new Command("inspect").description("look into a data directory; the broker need not run");
+  const log = withData(command.command("log"))
+    .description("sum up the write-ahead log, or list its records; what is damaged is told")
+    .option("--records", "every record, oldest first")
+    .option("--bucket <n>", "only this bucket's records", whole(0, 65_535));
+  withExamples(log, ["bellhop inspect log", "bellhop inspect log --records --bucket 13", "bellhop inspect log --records -o json | jq 'select(.type == \"entry\")'"]);
+  log.action((options: LogOptions) => careful(options, () => (options.records === true || options.bucket !== undefined ? listRecords(options) : sumUp(options))));
   const control = withData(command.command("control")).description("print the control log: every cluster command, in order").option("--after <position>", "begin after this position", whole(0), 0);
   withExamples(control, ["bellhop inspect control", "bellhop inspect control --data /var/lib/bellhop -o json"]).action((options: ControlOptions) => careful(options, () => showControl(options)));
   return command;
@@ -36,9 +49,69 @@ async function careful(options: InspectOptions, show: () => Promise<void>): Prom
   try {
     await show();
   } catch (error) {
-    if (error instanceof BellhopError) throw new CliError("unhealthy", "damaged", "The data directory cannot be read.", error.detail || error.message);
+    if (error instanceof BellhopError || error instanceof StorageError) throw new CliError("unhealthy", "damaged", "The data directory cannot be read.", error.message);
     throw error;
   }
+}
+
+interface LogSummary {
+  segments: number;
+  bytes: number;
+  groups: number;
+  readonly records: Record<string, number>;
+  payloadBytes: number;
+  durableThrough: number;
+  readonly damage: string[];
+}
+
+async function sumUp(options: LogOptions): Promise<void> {
+  const sum: LogSummary = { segments: 0, bytes: 0, groups: 0, records: {}, payloadBytes: 0, durableThrough: 0, damage: [] };
+  for await (const item of inspectLog(options.data)) add(sum, item);
+  const records = Object.entries(sum.records).map(([type, count]) => `${count} ${type}`);
+  printResult(options.output, sum, () =>
+    facts([
+      ["segments", `${sum.segments}, ${(sum.bytes / 2 ** 20).toFixed(1)} MiB`],
+      ["groups", `${sum.groups}; durable through ${sum.durableThrough} by what they say themselves`],
+      ["records", `${records.length === 0 ? "none" : records.join(", ")}; ${(sum.payloadBytes / 2 ** 20).toFixed(1)} MiB of payload`],
+      ["damage", sum.damage.length === 0 ? "none" : sum.damage.join("\n        ")],
+    ]),
+  );
+}
+
+function add(sum: LogSummary, item: LogItem): void {
+  switch (item.what) {
+    case "segment":
+      sum.segments += 1;
+      sum.bytes += item.bytes;
+      break;
+    case "group":
+      sum.groups += 1;
+      sum.durableThrough = Math.max(sum.durableThrough, item.durableThrough);
+      break;
+    case "record":
+      sum.records[item.type] = (sum.records[item.type] ?? 0) + 1;
+      sum.payloadBytes += item.payload.length;
+      break;
+    case "damage":
+      sum.damage.push(`segment ${item.segment}: ${item.text}`);
+      break;
+  }
+}
+
+async function listRecords(options: LogOptions): Promise<void> {
+  for await (const item of inspectLog(options.data)) {
+    if (item.what === "damage") note(`damage in segment ${item.segment}: ${item.text}`);
+    if (item.what !== "record" || (options.bucket !== undefined && item.bucket !== options.bucket)) continue;
+    const { payload, ...rest } = item;
+    if (options.output === "json") printJson({ ...rest, payload: Buffer.from(payload).toString("base64") });
+    else print(recordLine(item));
+  }
+}
+
+function recordLine({ segment, offset, type, bucket, index, epoch, time, payload }: Extract<LogItem, { what: "record" }>): string {
+  const at = `${segment}:${offset}`.padEnd(14);
+  const when = time === 0 ? "" : `  ${new Date(time).toISOString()}  ${payload.length} bytes`;
+  return `${styled(process.stdout, "dim", at)}  ${type.padEnd(8)}  bucket ${String(bucket).padEnd(5)}  index ${String(index).padEnd(8)}  epoch ${epoch}${when}`;
 }
 
 async function showControl(options: ControlOptions): Promise<void> {
