@@ -208,7 +208,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     if (this.#connection === "closed") return;
     const link = this.#link;
     if (link !== undefined && this.#welcomed) {
-      this.#writeReceived(link);
+      if (this.#receivedDue) this.#writeReceived(link);
       writeGoodbye(link.out);
       link.flush();
     }

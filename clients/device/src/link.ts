@@ -37,8 +37,8 @@ export class Link {
     this.#socket = connect({ host, port, noDelay: true });
     this.#socket.on("error", (error) => this.end(error));
     this.#socket.on("close", () => this.end(undefined));
-    this.#socket.on("connect", () => owner.opened());
-    this.#socket.on("drain", () => owner.turn());
+    this.#socket.on("connect", () => this.#ended || owner.opened());
+    this.#socket.on("drain", () => this.#ended || owner.turn());
     this.#socket.on("data", (chunk) => this.#read(chunk));
   }
 

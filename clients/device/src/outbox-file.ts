@@ -50,7 +50,8 @@ export class OutboxFile {
   #toldSettled = 0;
   #toldHandled = 0;
   #session: Session;
-  #pumping: Promise<void> | undefined;
+  #isPumping = false;
+  #pumped: Promise<void> = Promise.resolve();
   #ended = false;
   /** What a compaction writes; set by the outbox's owner. */
   left: Iterable<Item> = [];
@@ -104,11 +105,11 @@ export class OutboxFile {
   /** Writes and syncs everything so far, together with whatever else comes while the disk is busy; then calls back, in the order of the calls. */
   whenSynced(done: () => void): void {
     this.#waiting.push(done);
-    this.#pumping ??= this.#pump();
+    if (!this.#isPumping) this.#pumped = this.#pump();
   }
 
   async close(): Promise<void> {
-    await this.#pumping;
+    await this.#pumped;
     if (this.#ended) return;
     this.#ended = true;
     this.#tell();
@@ -119,7 +120,7 @@ export class OutboxFile {
 
   /** One group after the other until nobody waits. */
   async #pump(): Promise<void> {
-    await undefined; // a turn later: a compaction alone never waits, and would end before its caller has noted that it runs
+    this.#isPumping = true;
     try {
       while (this.#waiting.length > 0 && !this.#ended) {
         const done = this.#waiting;
@@ -133,7 +134,7 @@ export class OutboxFile {
       this.#ended = true;
       this.failed(asFailure(error, this.#path));
     }
-    this.#pumping = undefined;
+    this.#isPumping = false;
   }
 
   async #append(): Promise<void> {

@@ -1,0 +1,276 @@
+// The device client against a scripted broker: what it does when it is refused, paused, broken, sent away, and when its outbox is full.
+
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { connect, type Broken, type ConnectionChange, type Device, type DeviceOptions } from "../../../clients/device/src/index.ts";
+import { encodeBody } from "../../../src/wire/body.ts";
+import { writeAck, writeBroken, writeClose, writeCredit, writeDeliver, writeDocument, writeMissed, writeRefuse } from "../../../src/wire/device.ts";
+import { type Peer, ScriptedBroker } from "./scripted-broker.ts";
+
+let broker: ScriptedBroker;
+let device: Device | undefined;
+beforeEach(async () => {
+  broker = await ScriptedBroker.start();
+});
+afterEach(async () => {
+  await device?.close();
+  broker.stop();
+});
+
+function start(options: Partial<DeviceOptions> = {}): Device {
+  device = connect({ brokers: broker.address, device: "d1", ...options });
+  return device;
+}
+
+async function welcomed(window = 64): Promise<Peer> {
+  const peer = await broker.peer();
+  await peer.greeting();
+  peer.welcome({ window });
+  return peer;
+}
+
+const codeOf = (error: { readonly code?: string }): string => error.code ?? "?";
+/** Publishes, and leaves the answer be. */
+const offer = (text: string): void => void device!.publish(text).catch(codeOf);
+const event = <T>(from: Device, name: string): Promise<T> => new Promise((resolve) => from.once(name as "broken", (one) => resolve(one as T)));
+
+test("publishes go out in order within the window, and settle by the ACK that covers them", async () => {
+  const settled: number[] = [];
+  start();
+  for (let i = 1; i <= 5; i += 1) device!.publish(`m${i}`).then(() => settled.push(i), codeOf);
+  const peer = await welcomed(3);
+  expect(await peer.publishes(3)).toEqual(["1:m1", "2:m2", "3:m3"]);
+  peer.send((to) => writeAck(to, 2));
+  expect(await peer.publishes(2)).toEqual(["4:m4", "5:m5"]);
+  expect(settled).toEqual([1, 2]);
+  expect(device!.waiting).toBe(3);
+});
+
+test("REFUSE gap: it goes back to the expected number, once for all the frames of before", async () => {
+  start();
+  for (let i = 1; i <= 4; i += 1) offer(`m${i}`);
+  const peer = await welcomed();
+  await peer.publishes(4);
+  peer.send((to) => writeRefuse(to, 2, "gap", true), (to) => writeRefuse(to, 2, "gap", true), (to) => writeRefuse(to, 2, "gap", true));
+  expect(await peer.publishes(3)).toEqual(["2:m2", "3:m3", "4:m4"]);
+  const last = device!.publish("m5");
+  expect(await peer.publishes(1)).toEqual(["5:m5"]);
+  peer.send((to) => writeAck(to, 5));
+  await last;
+});
+
+test("REFUSE for now: it sends again after a while, and not while the window is 0", async () => {
+  start();
+  const one = device!.publish("m1");
+  const peer = await welcomed();
+  await peer.publishes(1);
+  peer.send((to) => writeCredit(to, 0), (to) => writeRefuse(to, 1, "storage_full", true));
+  peer.send((to) => writeMissed(to, 1, 2, "forgotten"));
+  await event(device!, "missed"); // both were read
+  peer.send((to) => writeCredit(to, 64));
+  expect(await peer.publishes(1)).toEqual(["1:m1"]);
+  peer.send((to) => writeAck(to, 1));
+  await one;
+});
+
+test("REFUSE for good: the message is rejected and its number spent on nothing", async () => {
+  start();
+  const first = device!.publish("m1").catch(codeOf);
+  const second = device!.publish("m2");
+  const peer = await welcomed();
+  await peer.publishes(2);
+  peer.send((to) => writeRefuse(to, 1, "too_large", false));
+  expect(await peer.publishes(2)).toEqual(["1:", "2:m2"]);
+  expect(await first).toBe("too_large");
+  peer.send((to) => writeAck(to, 2));
+  await second;
+});
+
+test("a voided number rejects its message alone", async () => {
+  start();
+  const results = Promise.allSettled(["a", "b", "c"].map((text) => device!.publish(text)));
+  const peer = await welcomed();
+  await peer.publishes(3);
+  peer.send((to) => writeAck(to, 3, [{ series: 2, code: "bad_document" }]));
+  expect((await results).map((one) => (one.status === "rejected" ? codeOf(one.reason as { code: string }) : "stored"))).toEqual(["stored", "bad_document", "stored"]);
+});
+
+test("CREDIT 0 pauses and CREDIT resumes", async () => {
+  start();
+  const peer = await welcomed();
+  peer.send((to) => writeCredit(to, 0), (to) => writeMissed(to, 1, 2, "forgotten"));
+  await event(device!, "missed");
+  offer("m1");
+  const asked = device!.state.get();
+  expect((await peer.next()).type).toBe("state"); // sent after the publish was offered
+  peer.send((to) => writeCredit(to, 64), (to) => writeDocument(to, 1, { version: 0, json: Buffer.from("{}") }, { version: 2, json: Buffer.from(`{"a":1}`) }));
+  expect(await peer.publishes(1)).toEqual(["1:m1"]);
+  expect((await asked).reported).toEqual({ version: 2, document: { a: 1 } });
+});
+
+test("a connection lost is resumed: it drops what was taken and sends the rest again", async () => {
+  start();
+  const results = [1, 2, 3].map((i) => device!.publish(`m${i}`));
+  const first = await welcomed();
+  await first.publishes(3);
+  first.socket.destroy();
+  const second = await broker.peer();
+  const hello = await second.greeting();
+  expect([hello.session, hello.oldest, hello.next]).toEqual([7, 1, 4]);
+  second.welcome({ last: 2 });
+  expect(await second.publishes(1)).toEqual(["3:m3"]);
+  await results[0];
+  await results[1];
+  second.send((to) => writeAck(to, 3));
+  await results[2];
+});
+
+test("an OPEN whose answer was lost is asked again with the same nonce", async () => {
+  start();
+  const first = await broker.peer();
+  const { nonce } = await first.greeting();
+  first.socket.destroy();
+  const second = await broker.peer();
+  const again = await second.greeting();
+  expect([again.session, again.nonce]).toEqual([0, nonce]);
+});
+
+test("BROKEN: it tells what may be missing, leaves the session, and renumbers what was not stored", async () => {
+  start();
+  const stored = device!.publish("m1");
+  const first = await welcomed();
+  await first.publishes(1);
+  first.send((to) => writeAck(to, 1));
+  await stored;
+  const rest = ["m2", "m3"].map((text) => device!.publish(text));
+  await first.publishes(2);
+  first.socket.destroy();
+  const second = await broker.peer();
+  const { nonce } = await second.greeting();
+  const told = event<Broken>(device!, "broken");
+  second.send((to) => writeBroken(to, 2, 0, 0n)); // the broker lacks 1
+  expect(await told).toEqual({ session: 7, generation: 2, missing: { from: 1, to: 1 }, doubled: false });
+  const hello = await second.greeting();
+  expect([hello.session, hello.leaves, hello.nonce > nonce]).toEqual([0, 7, true]);
+  second.welcome({ session: 9, leftAt: 2 }); // m2 had come all the same
+  expect(await second.publishes(1)).toEqual(["1:m3"]);
+  await rest[0];
+  second.send((to) => writeAck(to, 1));
+  await rest[1];
+});
+
+test("a nonce that is behind is raised above the one the broker names", async () => {
+  start();
+  const peer = await broker.peer();
+  await peer.greeting();
+  peer.send((to) => writeBroken(to, 1, 0, 2n ** 63n));
+  expect((await peer.greeting()).nonce).toBe(2n ** 63n + 1n);
+});
+
+test("CLOSE with a slot: it comes back, not before its slot", async () => {
+  start();
+  const changes: ConnectionChange[] = [];
+  device!.on("connection", (change) => changes.push(change));
+  const peer = await broker.peer();
+  await peer.greeting();
+  peer.send((to) => writeClose(to, "overloaded", "", 40, true));
+  await broker.peer();
+  const waiting = changes.find((change) => change.state === "waiting");
+  expect(waiting?.retryInMs).toBeGreaterThanOrEqual(40);
+  expect(waiting?.error).toMatchObject({ code: "overloaded" });
+});
+
+test("taken over: it stops instead of fighting, and says so to everyone who waits", async () => {
+  start();
+  const publishing = device!.publish("m1").catch(codeOf);
+  const peer = await welcomed();
+  await peer.publishes(1);
+  peer.send((to) => writeClose(to, "taken_over", "", 0, false));
+  expect(await publishing).toBe("taken_over");
+  expect(device!.connection).toBe("stopped");
+  expect(await device!.publish("m2").catch(codeOf)).toBe("taken_over");
+  expect(await device![Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
+});
+
+test("the outbox's limit: publish rejects with outbox_full, and room() waits", async () => {
+  start({ outboxMessages: 2 });
+  const first = device!.publish("m1");
+  offer("m2");
+  expect(await device!.publish("m3").catch(codeOf)).toBe("outbox_full");
+  const room = device!.room();
+  const peer = await welcomed();
+  await peer.publishes(2);
+  peer.send((to) => writeAck(to, 1));
+  await first;
+  await room;
+  offer("m3");
+  expect(await peer.publishes(1)).toEqual(["3:m3"]);
+});
+
+test("what expired before it was sent, or is longer than the broker takes, becomes a void; the rest goes its way", async () => {
+  start();
+  const expired = device!.publish("late", { expires: 1 }).catch(codeOf);
+  const large = device!.publish("x".repeat(70_000)).catch(codeOf);
+  const good = device!.publish("good", { expires: new Date(Date.now() + 3_600_000) });
+  const peer = await welcomed();
+  expect(await peer.publishes(3)).toEqual(["1:", "2:", "3:good"]);
+  expect([await expired, await large]).toEqual(["expired", "too_large"]);
+  peer.send((to) => writeAck(to, 3));
+  await good;
+});
+
+test("messages come in order and once; asking for the next says that the one before is handled", async () => {
+  start();
+  const first = await welcomed();
+  const deliver = (offset: number) => (to: Parameters<typeof writeDeliver>[0]): void => writeDeliver(to, offset, encodeBody(`d${offset}`, { n: String(offset) }), 1000 + offset);
+  first.send(deliver(3), deliver(5), deliver(8));
+  const messages = device![Symbol.asyncIterator]();
+  const one = (await messages.next()).value!;
+  expect([one.offset, one.text(), one.headers["n"], one.time]).toEqual([3, "d3", "3", 1003]);
+  let received = await first.next();
+  while (received.type === "received" && received.delivered < 8) received = await first.next();
+  expect(received).toEqual({ type: "received", delivered: 8, handled: 0 });
+  await messages.next();
+  expect(await first.next()).toEqual({ type: "received", delivered: 8, handled: 3 });
+
+  // Lost with 8 not taken yet: it says what it has, and takes nothing twice.
+  first.socket.destroy();
+  const second = await broker.peer();
+  expect((await second.greeting()).after).toBe(5);
+  second.welcome({ delivered: 8, handled: 3, end: 20 });
+  second.send(deliver(5), deliver(8), deliver(9));
+  expect([(await messages.next()).value?.offset, (await messages.next()).value?.offset]).toEqual([8, 9]);
+});
+
+test("a pushed `desired` is an event, and only the newer one counts", async () => {
+  start();
+  const peer = await welcomed();
+  const told = event(device!, "desired");
+  peer.send((to) => writeDocument(to, 0, { version: 2, json: Buffer.from(`{"a":2}`) }, undefined), (to) => writeDocument(to, 0, { version: 1, json: Buffer.from(`{"a":1}`) }, undefined));
+  await told;
+  expect(device!.state.desired).toEqual({ version: 2, document: { a: 2 } });
+});
+
+test("a frame that is none ends the connection, not the device", async () => {
+  start();
+  const first = await welcomed();
+  first.socket.write(Buffer.from("0000000163", "hex"));
+  expect((await first.next()).type).toBe("end");
+  expect((await (await broker.peer()).greeting()).session).toBe(7);
+});
+
+test("close says goodbye, and what is not stored rejects", async () => {
+  start();
+  const publishing = device!.publish("m1").catch(codeOf);
+  const peer = await welcomed();
+  await peer.publishes(1);
+  await device!.close();
+  expect((await peer.next()).type).toBe("goodbye");
+  expect(await publishing).toBe("closed");
+});
+
+test("options that make no sense are told at once", () => {
+  expect(() => connect({ brokers: "127.0.0.1:4810", device: "" })).toThrow(/128 bytes/);
+  expect(() => connect({ brokers: [], device: "d" })).toThrow(/No broker/);
+  expect(() => connect({ brokers: "a:b:c", device: "d" })).toThrow(/host:port/);
+});
+
