@@ -81,6 +81,7 @@ async function build(context: HttpContext): Promise<Server> {
     keepAliveTimeout: settings.httpKeepAliveSeconds * 1000,
     maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
     forceCloseConnections: "idle",
+    return503OnClosing: false, // said below as a problem
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     http: { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 },
@@ -96,7 +97,15 @@ async function build(context: HttpContext): Promise<Server> {
   server.setErrorHandler(onError);
   server.setNotFoundHandler((_request, reply) => void sendProblem(reply, "not_found", "GET /openapi.json tells what there is."));
   server.addHook("preHandler", async (request) => checkDeviceId(request));
-  server.addHook("onRequest", async (request) => refuseForeignPages(request));
+  server.addHook("onRequest", async (request) => {
+    if (context.stopping.aborted && request.url.startsWith("/v1/")) throw new BellhopError("stopping");
+    refuseForeignPages(request);
+  });
+  // A client that keeps its connection would hold the stop up until it is cut.
+  server.addHook("onSend", (_request, reply, _payload, done) => {
+    if (context.stopping.aborted) void reply.header("connection", "close");
+    done();
+  });
 
   await server.register(swagger, {
     openapi: {
@@ -124,10 +133,10 @@ function checkDeviceId(request: FastifyRequest): void {
 
 /** A web page that some browser on this machine shows must not reach the broker: no other origin, and no name that was made to point here. */
 function refuseForeignPages(request: FastifyRequest): void {
-  const host = request.headers.host ?? "";
-  const name = hostAndPort(host.includes(":") ? host : `${host}:80`).host;
-  if (!/^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/.test(name)) throw new BellhopError("forbidden", `The Host header names ${JSON.stringify(name)}; without credentials only loopback names are answered.`);
-  const { origin } = request.headers;
+  const { host = "", origin } = request.headers;
+  if (!/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/.test(host)) {
+    throw new BellhopError("forbidden", `The Host header is ${JSON.stringify(host)}; without credentials only loopback names are answered.`);
+  }
   if (origin !== undefined && origin !== `http://${host}`) throw new BellhopError("forbidden", `Requests from pages of ${JSON.stringify(origin)} are not answered.`);
 }
 

@@ -13,15 +13,15 @@ beforeAll(async () => {
 afterAll(() => broker.stop());
 
 /** Sends bytes as they are and resolves with everything that comes back until the broker closes the connection. */
-function raw(...parts: readonly string[]): Promise<string> {
+function raw(bytes: string, address = broker.http): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect(hostAndPort(broker.http));
+    const socket = connect(hostAndPort(address));
     let answer = "";
     socket.setEncoding("utf8");
     socket.on("data", (chunk: string) => (answer += chunk));
     socket.on("error", reject);
     socket.on("close", () => resolve(answer));
-    for (const part of parts) socket.write(part);
+    socket.write(bytes);
   });
 }
 
@@ -119,11 +119,29 @@ describe("errors are problem details", () => {
   });
 });
 
+test("a request that is open when the broker stops is answered, and the connection closes", async () => {
+  const stopping = await runBroker();
+  const socket = connect(hostAndPort(stopping.http));
+  let answer = "";
+  socket.setEncoding("utf8");
+  const closed = new Promise((resolve) => socket.on("data", (chunk: string) => (answer += chunk)).on("close", resolve));
+  socket.write("GET /v1/status HTTP/1.1\r\nhost: localhost\r\n\r\nPOST /v1/devices/d/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nx");
+  while (!answer.includes(`"ready":true`)) await stopping.call("GET", "/livez"); // so the second request has begun
+  const stopped = stopping.stop();
+  socket.write("y");
+  await closed;
+  await stopped;
+  expect(answer.split(/(?=HTTP\/1\.1 )/)[1]).toMatch(/^HTTP\/1\.1 201 [^]*connection: close[^]*"offset":"1"/i);
+});
+
 describe("pages of other origins do not reach the broker", () => {
   test.each<[string, Record<string, string>, number]>([
     ["another origin", { origin: "https://evil.example" }, 403],
     ["no origin to speak of", { origin: "null" }, 403],
     ["a name that points to loopback", { host: "evil.example:4800" }, 403],
+    ["a name that begins like loopback", { host: "127.0.0.1.evil.example" }, 403],
+    ["loopback by another name", { host: "[::1]" }, 201],
+    ["loopback by its name", { host: "localhost:1" }, 201],
     ["the broker's own page", {}, 201],
   ])("%s", async (_what, headers, status) => {
     const own = headers["origin"] === undefined && headers["host"] === undefined ? { origin: `http://${broker.http}` } : headers;
