@@ -181,7 +181,9 @@ export class Checker {
     if (oracle.forced || before === undefined || bucket.state === "dark") return;
     for (const member of bucket.members) {
       if (before.members.some((old) => old.node === member.node)) continue;
-      const copy = this.#sites.get(member.node)!.disk.durableCopy(bucket.id);
+      const site = this.#sites.get(member.node)!;
+      if (site.distrusted) continue;
+      const copy = site.disk.durableCopy(bucket.id);
       check(!copy.incomplete, "4 (an incomplete copy is a member)", () => `${member.node} of bucket ${bucket.id}`);
       for (let index = Math.max(oracle.floor, copy.floor); index <= oracle.commit; index += 1) {
         const missing = copy.entries.get(index)?.epoch !== oracle.committed[index]!.epoch;

@@ -33,6 +33,8 @@ export class Site implements Process {
   readonly disk: Disk;
   host: Host | undefined;
   pausedUntil = 0;
+  /** When its newest pause ends or ended. */
+  lastPausedUntil = 0;
   /** At which start its disk was last wiped or damaged, until a later start has registered. */
   distrustedAt: number | undefined;
   /** It has been started once; a spare waits for its arrival. */
@@ -193,7 +195,7 @@ export class Cluster {
         });
         return;
       case "pause":
-        this.sites[fault.node]!.pausedUntil = this.world.now + fault.forMs * 1000;
+        this.#pause(this.sites[fault.node]!, this.world.now + fault.forMs * 1000);
         return;
       case "wipe": {
         const site = this.sites[fault.node]!;
@@ -263,6 +265,11 @@ export class Cluster {
     if (site.host === undefined) return;
     this.end(site, power);
     this.bootAfter(site, forMs);
+  }
+
+  #pause(site: Site, until: number): void {
+    site.pausedUntil = until;
+    site.lastPausedUntil = until;
   }
 
   #isolate(site: Site, ways: "in" | "out" | "both", until: number): void {

@@ -406,6 +406,7 @@ export class Workload implements Application {
   /** One try at some node: its answer, or none when the node ends first. */
   #try(call: Call): void {
     const node = this.someNode(this.#random);
+    const askedAt = this.cluster.world.now;
     call.tries += 1;
     let isOver = false;
     const over = (answer: GatewayAnswer | undefined): void => {
@@ -423,7 +424,7 @@ export class Workload implements Application {
     // Judged after the event that answered, when the checker has seen what it applied.
     node.enter((core) => core.request(call.request, REQUEST_MS, (answer) => this.cluster.world.after(1, undefined, "answer", answer, () => over(answer))));
     this.cluster.world.after((REQUEST_MS + 500) * 1000, undefined, "gone", call.request.type, () => {
-      check(isOver || !node.alive || node.pausedUntil > this.cluster.world.now - 1_000_000, "19 (a request without an answer)", () => `${call.request.type} at ${node.name}`);
+      check(isOver || !node.alive || node.site.lastPausedUntil > askedAt, "19 (a request without an answer)", () => `${call.request.type} at ${node.name}`);
       over(undefined);
     });
   }

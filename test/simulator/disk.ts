@@ -128,6 +128,8 @@ export class Disk {
   durable = new Map<number, Copy>();
   /** The state store, by bucket. */
   checkpoints = new Map<number, Stored>();
+  /** Damage was found, and no Register has told the table yet. */
+  unclean = false;
   /** Faults switched on from outside. */
   isFull = false;
   slowFactor = 1;
@@ -175,6 +177,7 @@ export class Disk {
     this.store = store;
     this.groups = [];
     this.checkpoints.clear();
+    this.unclean = false;
     this.#rebuild();
   }
 
@@ -190,12 +193,13 @@ export class Disk {
   /** What the next incarnation starts from (R21–R23). */
   recover(): SimRecovery {
     const through = this.groups.reduce((most, group) => (group.damaged ? most : Math.max(most, group.durableThrough)), 0);
-    const clean = this.groups.every((group) => !group.damaged || group.ticket > through);
+    if (this.groups.some((group) => group.damaged && group.ticket <= through)) this.unclean = true;
+    const clean = !this.unclean;
     const firstDamaged = this.groups.findIndex((group) => group.damaged);
     if (firstDamaged !== -1) this.groups.length = firstDamaged; // What follows a broken group cannot be trusted to join on.
     if (!clean) {
       this.#rebuild();
-      // Durable before it registers, so that the next start knows it too (R22).
+      // Durable before it registers, so that the next start knows it too (R22); as `unclean` is, until the table knows.
       const buckets = new Set([...this.view.keys(), ...this.checkpoints.keys()]);
       this.groups.push({ ...emptyGroup(this.#nextTicket()), records: [...buckets].map((bucket) => ({ type: "mark", bucket, incomplete: true })) });
     }

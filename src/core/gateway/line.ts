@@ -182,7 +182,7 @@ export class Line implements DeviceLine {
     this.generation = answer.generation;
     this.window = answer.window;
     this.taken = answer.last;
-    this.given = answer.last;
+    this.given = Math.max(answer.last, this.hello.session === 0 ? 0 : this.hello.next - 1); // also on an earlier socket, whose frames may still commit
     this.acked = answer.last;
     this.delivered = answer.delivered;
     this.handled = answer.handled;
