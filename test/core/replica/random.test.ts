@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { assert } from "../../../src/base/assert.ts";
 import type { Entry } from "../../../src/core/entry.ts";
-import { BUCKET, Cluster } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
 
 const SEEDS = 300;
 const STEPS = 400;
@@ -60,7 +60,7 @@ class Checker {
   }
 }
 
-export function run(seed: number): { answered: number; epochs: number; promotions: number; snapshots: number } {
+function run(seed: number): { answered: number; epochs: number; promotions: number; snapshots: number } {
   const below = random(seed);
   const cluster = new Cluster();
   const checker = new Checker(cluster);
