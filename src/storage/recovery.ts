@@ -177,7 +177,7 @@ class Work {
       Object.assign(segment, { end: segment.end + group.size, lastSequence: group.sequence, lastCrc: group.crc });
     };
 
-    add(openingRecords(this.copies, before, plan.retiredThrough, this.#unclean || this.damage.length > 0));
+    add(openingRecords(this.copies, before, plan.retiredThrough, this.#unclean));
     for (const part of parts) {
       const above = part.groups.filter((group) => group.sequence > this.#durableThrough);
       if (above.length === 0) continue;

@@ -137,13 +137,14 @@ export async function findChain(files: readonly SegmentFile[], verify: boolean):
     if (size < (wanted === 0 ? header.bytes : limit)) damage.push({ segment: candidate.number, what: `is cut short: ${size} bytes` });
     const segment = newSegment(candidate.number, header.tag, header.bytes, file);
     const footer = wanted === 0 || verify ? undefined : await readFooter(file, limit, segment);
-    const usable = footer !== undefined && footer.header.lastSequence <= durableThrough ? footer : undefined;
     let scan: Scan | undefined;
-    if (usable === undefined) {
+    if (footer !== undefined) {
+      durableThrough = Math.max(durableThrough, footer.header.lastSequence); // it was written when they were durable
+    } else {
       scan = scanSegment(await readWhole(file), header, limit);
       durableThrough = Math.max(durableThrough, scan.durableThrough);
     }
-    const firstItem = usable?.items[0];
+    const firstItem = footer?.items[0];
     const link = scan !== undefined ? scan.link : firstItem !== undefined && !isExtent(firstItem) ? linkOf(firstItem) : undefined;
     if (link === undefined && wanted === 0) {
       if (header.byRecovery) damage.push({ segment: candidate.number, what: "has a damaged first group" });
@@ -153,7 +154,7 @@ export async function findChain(files: readonly SegmentFile[], verify: boolean):
     if (wanted === 0 && last !== undefined && (await readFooter(file, last.end, segment)) !== undefined) {
       damage.push({ segment: candidate.number, what: "was sealed, and the segment behind it is missing" });
     }
-    parts.unshift({ segment, header, size, limit, link, footer: usable, groups: scan?.groups ?? [] });
+    parts.unshift({ segment, header, size, limit, link, footer, groups: scan?.groups ?? [] });
     // A damaged first group hides where the segment before ends: it is unclean anyway, and the file below is the best guess.
     wanted = link?.previous ?? files[at - 1]?.number ?? 0;
     limit = link?.end ?? Number.MAX_SAFE_INTEGER;

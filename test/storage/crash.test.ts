@@ -23,7 +23,7 @@ async function turns(times = 1): Promise<void> {
 /** Runs a workload on a slow disk and takes a snapshot before every operation's completion. */
 async function snapshots(workload: Workload, options: SimDiskOptions, files?: Map<string, Uint8Array>, begin?: Parameters<typeof recoverAndCheck>[1]): Promise<Snapshot[]> {
   const taken: Snapshot[] = [];
-  let model: Model | undefined;
+  let model = undefined as Model | undefined;
   const disk = new SimDisk({
     ...options,
     slow: true,

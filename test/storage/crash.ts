@@ -249,6 +249,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
       model.append(0, i, 1);
       if (i % 10 === 1) model.append(1, model.last(1) + 1, 1);
       if (i <= 20 && i % 5 === 0) model.append(2, model.last(2) + 1, 2);
+      if (i === 30) model.floor(2, model.last(2) + 1); // not in a checkpoint: its entries are needed for the replay
       if (i % 5 === 0) await turn(3);
       if (i % 40 === 0) {
         model.floor(0, i - 10);
@@ -260,5 +261,18 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     }
     model.append(2, 3, 9);
     await turn(20);
+  },
+
+  /** Segments are retired just before the log goes on in a new one: RETIRED and LINK are under way together. */
+  async retireAndRoll(model, turn) {
+    for (let round = 0; round < 14; round += 1) {
+      for (let i = 0; i < 17 + (round % 5) * 6; i += 1) model.append(i % 2, model.last(i % 2) + 1, 1);
+      await turn(25);
+      for (const bucket of [0, 1]) {
+        model.floor(bucket, model.last(bucket) - 2);
+        model.checkpointed(bucket, model.last(bucket));
+      }
+      await turn(1);
+    }
   },
 };

@@ -137,6 +137,19 @@ test("damage is told with the segment and the place, and the damaged bytes stay"
   expect(Buffer.compare((disk.files().get(path) as Uint8Array).subarray(0, bytes.length), bytes)).toBe(0);
 });
 
+test("a segment that cannot be read any more is set aside, not deleted and not used again", async () => {
+  const { files } = await store(WORKLOADS["roll"] as Workload);
+  const name = `${DIRECTORY}/log/00000002.seg`;
+  const bytes = files.get(name) as Uint8Array;
+  bytes[520] = (bytes[520] as number) ^ 1; // its first group
+  const disk = new SimDisk({}, files);
+  const { recovery, log } = await openOn(disk);
+  expect(recovery.clean).toBe(false);
+  await (WORKLOADS["roll"] as Workload)(new Model(log, new Map(recovery.copies.map((copy) => [copy.bucket, { ...copy, entries: new Map() }]))), turns);
+  await log.close();
+  expect(disk.files().get(name.replace(/(\d+\.seg)$/, "damaged-$1"))).toEqual(bytes);
+});
+
 test("a full disk: the log says so, keeps the group, writes it when there is room, and says that", async () => {
   const disk = new SimDisk();
   const told = nothingTold();
@@ -200,4 +213,22 @@ test("a write that fails otherwise is the log's end: told once, nothing is durab
   }).toThrow(/must stop/);
   await expect(log.read(0, [1], 10)).rejects.toMatchObject({ code: "failed" });
   await log.close();
+});
+
+test("after a failure nothing is told durable, not even a group written before the one that failed", async () => {
+  let reordered = 0;
+  for (let seed = 1; seed <= 12; seed += 1) {
+    const disk = new SimDisk({ seed, slow: true });
+    const told = nothingTold();
+    const { log } = await openOn(disk, listener(told));
+    for (let i = 1; i <= 3; i += 1) log.append(0, { index: i, epoch: 1, kind: 1, time: 0, payload: new Uint8Array(900) });
+    disk.faults.push({ operation: "write", code: "EIO", times: 1 });
+    await expect(log.sync()).rejects.toThrow(/EIO/);
+    const before = disk.done.length;
+    await turns(60);
+    expect(told.durable).toEqual([]);
+    if (disk.done.slice(before).some((name) => name.startsWith("write"))) reordered += 1;
+    await log.close();
+  }
+  expect(reordered).toBeGreaterThan(0);
 });

@@ -170,7 +170,7 @@ export class SimDisk implements Vfs {
           apply();
           resolve();
         } catch (error) {
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         }
       };
       this.#pending.push({ name, ...what, complete });
