@@ -88,10 +88,10 @@ function measureCheckpoint(devices: number): void {
     for (const handle of made.handles) made.admission.publish(handle, series, 0, body, 0, 128);
     commit(made);
     if (series % 10 !== 0) continue;
-    if (made.machine.dirtyDevices !== devices) throw new Error(`${made.machine.dirtyDevices} devices changed, not ${devices}`);
     const start = process.cpuUsage();
     const { writes } = made.machine.checkpoint();
     best = Math.min(best, nanosecondsSince(start) / devices);
+    if (writes.length < devices) throw new Error(`${writes.length} records, but ${devices} devices changed`);
     bytes = writes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0) / devices;
     made.machine.checkpointed();
   }

@@ -256,8 +256,14 @@ export class Admission implements Lead, Applied {
     const applied = this.#session(device, publisher);
     if (applied !== undefined && session < applied.number) return this.#answer(from, takenOver(request.request, applied)); // R25
     const newest = this.#newest(device, publisher);
-    if (attach && newest?.session === session) this.#displace(device);
+    if (attach && newest?.session === session && this.#joins(request, applied)) this.#displace(device);
     this.#join(from, request, { nonce: newest?.session === session ? newest.nonce : undefined, session }, request);
+  }
+
+  /** Whether this resume will join on when its entry is applied, after the tail (R26): a delayed one takes nothing over. */
+  #joins({ session, oldest, next }: Request<"resume">, applied: Session | undefined): boolean {
+    const last = this.#seats.session(session)?.tail ?? (applied?.number === session ? applied.last : 0);
+    return oldest - 1 <= last && last < next;
   }
 
   /** An attach entry: its answer is `last` as applied when it is applied (R26). */
@@ -421,6 +427,7 @@ export class Admission implements Lead, Applied {
     if (admitted === undefined) return;
     admitted.tail = admitted.applied;
     for (const seat of admitted.seats) this.#ready.push({ to: seat.gateway, answer: this.#refusal(admitted, "gap") });
+    this.#seats.forget(admitted);
   }
 
   ended(session: number): void {

@@ -29,10 +29,6 @@ export class Devices {
     return this.#dirty.size;
   }
 
-  get cached(): number {
-    return this.#clean.size;
-  }
-
   find(id: string): Device | undefined {
     const known = this.#dirty.get(id) ?? this.#clean.get(id);
     if (known !== undefined) return known;

@@ -77,22 +77,13 @@ export class StreamMachine implements Machine {
     return this.#index;
   }
 
-  get time(): number {
-    return this.#time;
-  }
-
   get floor(): number {
     return this.#floor;
   }
 
-  /** Changed since the last checkpoint. */
+  /** What the next checkpoint writes: devices that changed, and their keys, documents and chunks. */
   get dirtyDevices(): number {
-    return this.devices.dirty;
-  }
-
-  /** Records that changed and are not yet in the state store, the dirty devices' not counted. */
-  get dirtyRecords(): number {
-    return this.#records.size;
+    return this.devices.dirty + this.#records.changed;
   }
 
   apply(entry: Entry): void {

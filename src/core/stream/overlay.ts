@@ -29,8 +29,9 @@ export class Overlay {
     this.#store = store;
   }
 
-  get size(): number {
-    return this.#dirty.size + (this.#leaving?.size ?? 0);
+  /** Records that changed since the last checkpoint. */
+  get changed(): number {
+    return this.#dirty.size;
   }
 
   get restored(): boolean {
@@ -49,7 +50,7 @@ export class Overlay {
 
   /** Every record whose name begins with `prefix` and is > `after`, by name. */
   *range(prefix: string, after = ""): Iterable<readonly [string, Uint8Array]> {
-    const changed = this.#changed(prefix, after);
+    const changed = this.#changedNames(prefix, after);
     let next = 0;
     for (const [name, bytes] of this.#below(prefix, after)) {
       while (next < changed.length && changed[next]! < name) yield* this.#present(changed[next++]!);
@@ -88,7 +89,7 @@ export class Overlay {
     return [...this.#restored].filter(([name]) => name.startsWith(prefix) && name > after).sort(byName);
   }
 
-  #changed(prefix: string, after: string): string[] {
+  #changedNames(prefix: string, after: string): string[] {
     const names = new Set<string>();
     for (const records of [this.#leaving, this.#dirty]) {
       for (const name of records?.keys() ?? []) if (name.startsWith(prefix) && name > after) names.add(name);
