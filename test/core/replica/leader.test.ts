@@ -133,6 +133,7 @@ describe("commit", () => {
     rig.appended("b", 2, 1);
     rig.appended("d", 2, 1, {}, { attempt: 7 });
     expect(rig.replica.joining).toEqual(["d"]);
+    rig.pass(10);
     expect(rig.replica.commit).toBe(0);
     rig.table(record(2, "a", ["a", "b", member("d", 7)]), { minCopies: 3 });
     expect(rig.replica.commit).toBe(1);
