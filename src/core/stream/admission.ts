@@ -138,6 +138,7 @@ export class Admission implements Lead, Applied {
     this.#opensInTail.clear();
     this.#seats.clear();
     this.#moved = [];
+    this.#confirmedTo = 0; // rounds are the epoch's own
     this.#detachDue = [];
     this.#detachIndex = 0;
     this.#cursorsDue = [];

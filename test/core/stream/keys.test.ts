@@ -128,6 +128,20 @@ describe("questions (R34)", () => {
     expect(bench.answerTo("told", absent)).toMatchObject({ is: "absent", offset: 0, position: 2 });
   });
 
+  test("a round of a former epoch confirms nothing", () => {
+    const bench = new Bench().open();
+    for (let i = 0; i < 3; i += 1) bench.send({ type: "askKey", device: "d", key: "k" });
+    bench.admission.confirmed(bench.rounds);
+    bench.admission.closed();
+    bench.rounds = 0;
+    bench.admission.opened(2);
+    bench.forget();
+    const asked = bench.send({ type: "askKey", device: "d", key: "k" });
+    expect(bench.answers).toEqual([]);
+    bench.admission.confirmed(bench.rounds);
+    expect(bench.answerTo("told", asked).is).toBe("absent");
+  });
+
   test("by series: stored, absent, forgotten", () => {
     const bench = new Bench().open();
     const first = bench.device("d", 1n);
