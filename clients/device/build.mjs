@@ -1,0 +1,20 @@
+// Bundles the client with what it needs of base and wire into dist/index.js, and writes its types.
+
+import { build } from "esbuild";
+import { execFileSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const typescript = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
+
+await build({
+  entryPoints: [join(here, "src/index.ts")],
+  outfile: join(here, "dist/index.js"),
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+});
+execFileSync(process.execPath, [typescript, "-p", join(here, "tsconfig.json")], { stdio: "inherit" });
