@@ -5,7 +5,7 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, inDoubt, isName, keyOf, publisherKey, takenOver, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, ended, inDoubt, isName, isSound, keyOf, publisherKey, takenOver, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
@@ -195,6 +195,7 @@ export class Admission implements Lead, Applied {
   request(from: GatewayId, request: HopRequest): void {
     if (this.#isGone(from)) return; // nobody hears the answer (B9)
     if (this.#epoch === 0) return this.#hold(from, request);
+    if (!isSound(request)) return this.#fail(from, request, "bad_request");
     switch (request.type) {
       case "open":
         return this.#open(from, request);

@@ -21,6 +21,17 @@ export function isName(name: string): boolean {
   return bytes.length <= NAME_BYTES && fromUtf8(bytes) === name;
 }
 
+const NONCES = 2n ** 64n;
+
+/** Every number of the request is one that the log can carry: whole, not negative, 53 bits; a nonce has 64. */
+export function isSound(request: HopRequest): boolean {
+  for (const value of Object.values(request)) {
+    if (typeof value === "number" && !(Number.isSafeInteger(value) && value >= 0)) return false;
+    if (typeof value === "bigint" && !(value >= 0n && value < NONCES)) return false;
+  }
+  return true;
+}
+
 /** The device's length in front keeps two names apart whatever they are made of. */
 export function publisherKey({ device, publisher }: { readonly device: string; readonly publisher: string }): string {
   return `${device.length}/${device}/${publisher}`;

@@ -53,6 +53,18 @@ describe("requests", () => {
     expect(bench.ask("failed", keyed("k", { body: new Uint8Array(2000) })).code).toBe("too_large");
   });
 
+  test("with numbers that the log cannot carry are refused before they reach it", () => {
+    const bench = new Bench().open();
+    for (const number of [-1, 0.5, Number.NaN, 2 ** 53, Infinity]) {
+      expect(bench.ask("failed", { ...open("d"), window: number }).code).toBe("bad_request");
+      expect(bench.ask("failed", keyed("k", { expires: number })).code).toBe("bad_request");
+      bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", device: "d", publisher: "", session: number, attachment: 1 });
+    }
+    for (const nonce of [-1n, 2n ** 64n]) expect(bench.ask("failed", { ...open("d"), nonce }).code).toBe("bad_request");
+    expect(bench.entries).toHaveLength(1);
+    expect(bench.ask("attached", { ...open("d"), nonce: 2n ** 64n - 1n }).session).toBe(2);
+  });
+
   test("of a gateway that is gone are dropped", () => {
     const bench = new Bench().open();
     bench.admission.gatewayGone("n1", 1);
