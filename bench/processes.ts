@@ -3,10 +3,8 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-const START_MS = 60_000;
 /** Below the range that the system hands out by itself, so that no connection takes a port first. */
 const PORTS = { from: 20_000, to: 32_000 };
 
@@ -24,31 +22,26 @@ export function sibling(path: string): string {
   return fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? `${path}.ts` : `${path}.js`, import.meta.url));
 }
 
-/** `bellhop start` with these flags; resolves when it is ready. Its banner and its log go nowhere. */
-export async function startBellhop(data: string, ...flags: readonly string[]): Promise<Started> {
-  const [at, httpAt] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
-  const child = fork(sibling("../src/main"), ["start", "--data", data, "--device", at, "--http", httpAt, "--log-level", "error", ...flags], {
-    stdio: ["ignore", "inherit", "ignore", "ipc"],
-  });
-  await ready(httpAt, child);
-  return { at, httpAt, pid: child.pid!, stop: () => stopped(child) };
+/** `bellhop start` on free ports; resolves when it is ready. Its banner goes nowhere. */
+export async function startBellhop(data: string): Promise<Started> {
+  const words = ["start", "--data", data, "--device", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-level", "error"];
+  const child = fork(sibling("../src/main"), words, { stdio: ["ignore", "inherit", "ignore", "ipc"] });
+  const { http, device } = (await firstWord(child)) as { http: string; device: string };
+  return { at: device, httpAt: http, pid: child.pid!, stop: () => stopped(child) };
 }
 
 export async function startFloor(): Promise<Started> {
   const child = fork(sibling("./peers/floor"), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  const [{ at }] = (await once(child, "message")) as [{ at: string }];
+  const { at } = (await firstWord(child)) as { at: string };
   return { at, httpAt: "", pid: child.pid!, stop: () => stopped(child) };
 }
 
-/** Resolves when the broker takes traffic; rejects when it ends or takes too long. */
-export async function ready(httpAt: string, broker: ChildProcess): Promise<void> {
-  for (let waited = 0; waited < START_MS; waited += 50) {
-    if (broker.exitCode !== null) throw new Error(`The broker ended with exit code ${broker.exitCode}.`);
-    const ok = await fetch(`http://${httpAt}/readyz`).then((response) => response.ok, () => false);
-    if (ok) return;
-    await sleep(50);
-  }
-  throw new Error(`The broker was not ready within ${START_MS / 1000} s.`);
+/** What the process tells when it is ready; rejects when it ends before. */
+export function firstWord(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    child.once("message", resolve).once("error", reject);
+    child.once("exit", (code, signal) => reject(new Error(`${child.spawnargs.slice(1).join(" ")} ended with ${signal ?? `exit code ${code}`}.`)));
+  });
 }
 
 /** SIGTERM, and the wait for the end. */

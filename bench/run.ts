@@ -128,7 +128,7 @@ async function overHttp(): Promise<void> {
 }
 
 async function knownDevices(): Promise<void> {
-  print(await measureKnown(join(DATA, "known"), seconds));
+  print(await measureKnown(join(DATA, "known")));
 }
 
 async function idleConnections(): Promise<void> {

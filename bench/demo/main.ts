@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 
 import { note, styled } from "../../src/cli/output.ts";
 import { SETTINGS } from "../../src/config.ts";
-import { ready, sibling, stopped } from "../processes.ts";
+import { firstWord, sibling, stopped } from "../processes.ts";
 import type { DemoSummary } from "./backend.ts";
 
 /** Each device and what it measures at first. */
@@ -36,10 +36,10 @@ process.once("exit", () => children.forEach((child) => child.kill("SIGKILL"))); 
 
 const broker = start("../src/main", "start", "--data", values.data, "--http", values.http, "--device", values.device, "--log-level", "warn");
 broker.once("exit", (code) => stop.signal.aborted || process.exit(code ?? 1)); // It has said why.
-await ready(values.http, broker);
+await firstWord(broker);
 note(`\nThree devices measure this machine and act on commands (←).\nA backend reads their streams and commands them (→). ${styled(process.stderr, "bold", "Ctrl-C ends it.")}\n`);
 const backend = start("./demo/backend", values.http, ...DEVICES.map(([name]) => name));
-await once(backend, "message"); // It follows the streams from here on, and misses nothing.
+await firstWord(backend); // It follows the streams from here on, and misses nothing.
 const devices = DEVICES.map(([name, report]) => start("./demo/device", values.device, name, report));
 
 await sleep(values.seconds === undefined ? 2 ** 31 - 1 : Number(values.seconds) * 1000, undefined, { signal: stop.signal }).catch(() => undefined);

@@ -5,6 +5,9 @@ import { rmSync } from "node:fs";
 
 import { sibling } from "../processes.ts";
 
+/** Longer than the time between two checkpoints, so that at least one falls into it. */
+const MEASURED_SECONDS = 40;
+
 export interface KnownPlan {
   readonly data: string;
   /** Devices that have published before. */
@@ -23,9 +26,9 @@ export interface KnownResult {
   readonly checkpointMiBPerSecond: number;
 }
 
-export async function measureKnown(data: string, seconds: number): Promise<string> {
-  const few = await run({ data, known: 1_000, active: 1_000, seconds });
-  const many = await run({ data, known: 1_000_000, active: 100_000, seconds });
+export async function measureKnown(data: string): Promise<string> {
+  const few = await run({ data, known: 1_000, active: 1_000, seconds: MEASURED_SECONDS });
+  const many = await run({ data, known: 1_000_000, active: 100_000, seconds: MEASURED_SECONDS });
   const row = (name: string, result: KnownResult): string =>
     `| ${name} | ${Math.round(result.perSecond / 1000)}k | ${result.startSeconds.toFixed(1)} s | ${result.residentMiB.toFixed(0)} MiB | ${result.checkpointMiBPerSecond.toFixed(1)} MiB/s |`;
   return [

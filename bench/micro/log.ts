@@ -29,10 +29,10 @@ function benchCrc(): void {
   for (const length of [ENTRY_BYTES, 1024]) {
     let sum = 0;
     const times = [];
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < ROUNDS; round += 1) {
       const start = performance.now();
-      for (let i = 0; i < 500_000; i += 1) sum ^= crc32c(view, (i * 151) & 0x7ffff, ((i * 151) & 0x7ffff) + length);
-      times.push(((performance.now() - start) * 1e6) / 500_000);
+      for (let i = 0; i < TURN; i += 1) sum ^= crc32c(view, (i * 151) & 0x7ffff, ((i * 151) & 0x7ffff) + length);
+      times.push(((performance.now() - start) * 1e6) / TURN);
     }
     print(`crc32c of ${length} B`, `${median(times).toFixed(0)} ns (${(length / median(times)).toFixed(2)} GB/s), ${sum === 0 ? "even" : "odd"}`);
   }

@@ -60,6 +60,7 @@ async function start(flags: Readonly<Record<string, string>>): Promise<void> {
   };
   process.on("SIGTERM", stop).on("SIGINT", stop);
 
+  process.send?.({ http: broker.httpAddress, device: broker.deviceAddress }); // To a program that forked it: the demo, the benchmarks.
   const at = broker.httpAddress === "127.0.0.1:4800" ? "" : ` --at ${broker.httpAddress}`;
   const deviceAt = broker.deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${broker.deviceAddress}`;
   note(`${styled(process.stderr, "bold", `Bellhop ${version()}`)} is ready: node ${settings.node}`);

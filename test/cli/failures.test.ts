@@ -6,12 +6,15 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 
 import { freePort } from "../../bench/processes.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { EXIT } from "../../src/cli/exit.ts";
 import { bellhop } from "./command.ts";
+
+// Each command is a process: many of them on a busy machine take their time.
+vi.setConfig({ testTimeout: 120_000 });
 
 const folder = mkdtempSync(join(tmpdir(), "bellhop-cli-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -5,11 +5,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { freePort } from "../../bench/processes.ts";
 import { EXIT } from "../../src/cli/exit.ts";
 import { bellhop, collect, start, type Ended } from "../cli/command.ts";
+
+// Each command is a process: many of them on a busy machine take their time.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const data = mkdtempSync(join(tmpdir(), "bellhop-e2e-"));
 let http: string;

@@ -11,7 +11,7 @@ import { expect, test } from "vitest";
 import { freePort } from "../../bench/processes.ts";
 import { bellhop, collect, ROOT } from "../cli/command.ts";
 
-test("npm run demo: messages, commands, what was done about them, and an end by itself", { timeout: 60_000 }, async () => {
+test("npm run demo: messages, commands, what was done about them, and an end by itself", { timeout: 120_000 }, async () => {
   const data = mkdtempSync(join(tmpdir(), "bellhop-demo-"));
   const [http, device] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   try {
