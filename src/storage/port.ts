@@ -47,7 +47,7 @@ export interface LogEvents {
 export interface Log {
   /** Adds an entry; it takes the place of every earlier record of its bucket at its index and above (R24). */
   append(bucket: number, entry: Entry): Ticket;
-  /** A RESET record: the copy becomes empty, joins on after `index`, and is marked incomplete in the same record (R22, R24). */
+  /** A RESET record: the copy becomes empty, joins on after `index`, has floor 1 until `floor` says otherwise, and is marked incomplete in the same record (R22, R24). */
   reset(bucket: number, index: number, epoch: number): Ticket;
   /** Adds history at or below the base of a RESET, ascending; replaces nothing. Also used to copy records forward (R24). */
   fill(bucket: number, entries: readonly Entry[]): Ticket;
