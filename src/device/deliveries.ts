@@ -104,7 +104,9 @@ export class Deliveries implements StreamWatcher {
     this.#reading = true;
     this.#node.read(this.#device, { after: this.#looked, limit: Math.min(room, PAGE_ENTRIES), maxBytes: PAGE_BYTES, types: ["downlink"] }).then(
       (page) => this.#take(page),
-      (error: unknown) => this.#way.failed(error),
+      (error: unknown) => {
+        if (!this.#stopped) this.#way.failed(error);
+      },
     );
   }
 
