@@ -209,8 +209,8 @@ export function replicaLimits(drawn: Case): ReplicaLimits {
     partBytes: 100,
     nearEntries: 20,
     resendMs: drawn.tickMs * 4,
-    heartbeatMs: drawn.tickMs * 3,
-    acclimationMs: 3000,
+    heartbeatMs: drawn.tickMs * 5,
+    acclimationMs: 2000,
   };
 }
 

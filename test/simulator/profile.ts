@@ -74,7 +74,7 @@ export function drawCase(seed: number): Case {
   const nodes = random.between(3, 6);
   const spares = random.chance(0.4) ? random.between(1, 7 - nodes) : 0;
   const copies = random.pick([1, 3, 3, 3, 5] as const);
-  const durationMs = random.pick([1500, 3000, 3000, 6000]);
+  const durationMs = random.pick([600, 1000, 1500, 3000]);
   const slow = random.chance(0.3);
   const base: Omit<Case, "faults"> = {
     seed,
@@ -102,11 +102,11 @@ export function drawCase(seed: number): Case {
       answerLost: sometimes(random, 0.4, () => random.pick([0.05, 0.3])),
     },
     skewMs: Array.from({ length: 7 }, () => (random.chance(0.3) ? random.between(-2000, 2000) : 0)),
-    leaseMs: random.pick([150, 300, 600]),
-    tickMs: random.pick([5, 10, 20]),
-    checkpointMs: random.pick([100, 400, 2000]),
+    leaseMs: random.pick([100, 200, 400]),
+    tickMs: random.pick([8, 12, 20]),
+    checkpointMs: random.pick([50, 200, 1000]),
     retain: random.chance(0.5) ? random.pick([5, 30, 100]) : 0,
-    workload: { clients: random.between(1, 4), devices: random.between(1, 4), everyMs: random.pick([5, 15, 40]), window: random.pick([1, 4, 16]) },
+    workload: { clients: random.between(1, 4), devices: random.between(1, 4), everyMs: random.pick([4, 10, 30]), window: random.pick([1, 4, 16]) },
     durationMs,
   };
   return { ...base, faults: drawFaults(random.fork(), base) };
@@ -116,10 +116,10 @@ function drawFaults(random: Prng, base: Omit<Case, "faults">): TimedFault[] {
   const all = base.nodes + base.spares;
   const node = (): number => random.below(all);
   const short = (): number => random.pick([20, 80, 200]);
-  const long = (): number => random.pick([100, 400, 1000, 2000]);
+  const long = (): number => random.pick([60, 200, 500, 1200]);
   const draws: (() => Fault)[] = [
-    () => ({ type: "crash", node: node(), power: random.chance(0.5), forMs: random.pick([1, 20, 100, 800]) }),
-    () => ({ type: "crash", node: node(), power: random.chance(0.5), forMs: random.pick([1, 20, 100, 800]) }),
+    () => ({ type: "crash", node: node(), power: random.chance(0.5), forMs: random.pick([1, 20, 100, 400]) }),
+    () => ({ type: "crash", node: node(), power: random.chance(0.5), forMs: random.pick([1, 20, 100, 400]) }),
     () => ({ type: "powerAll", forMs: short(), staggerMs: random.pick([0, 50, 1000]) }),
     () => ({ type: "rolling", gapMs: random.pick([100, 400]), forMs: random.pick([10, 100]) }),
     () => ({ type: "pause", node: node(), forMs: long() }),
@@ -146,7 +146,7 @@ function drawFaults(random: Prng, base: Omit<Case, "faults">): TimedFault[] {
   const on = draws.filter(() => random.chance(0.35));
   const faults: TimedFault[] = [];
   if (on.length > 0) {
-    for (let left = random.between(0, Math.ceil(base.durationMs / 150)); left > 0; left -= 1) {
+    for (let left = random.between(0, Math.ceil(base.durationMs / 100)); left > 0; left -= 1) {
       faults.push({ ...random.pick(on)(), atMs: random.below(base.durationMs) });
     }
   }

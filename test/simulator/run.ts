@@ -62,7 +62,7 @@ function comeToRest(cluster: Cluster, application: Application): void {
   while (reason !== undefined) {
     check(world.now < deadline, "19 (no rest)", () => `${REST_MS / 1000} s after faults stopped: ${reason!}`);
     acceptLoss(cluster);
-    world.runUntil(world.now + 100_000, MAX_EVENTS);
+    world.runUntil(world.now + 30_000, MAX_EVENTS);
     reason = why();
   }
 }

@@ -1,0 +1,23 @@
+// Mutants of the gateway and of the composition of a node: the backlog, re-attachment and rehop (replication.md R29, R30).
+
+import type { Mutant } from "../bundle.ts";
+
+const LINE = "src/core/gateway/line.ts";
+const GATEWAY = "src/core/gateway/gateway.ts";
+const NODE = "src/core/node.ts";
+
+export const GATEWAY_MUTANTS: readonly Mutant[] = [
+  { name: "a REFUSE is taken as an ACK", rule: "R29", file: GATEWAY, find: "} else line.giveBack(answer.expected, answer.code);", replace: "} else line.drop(line.taken);", budget: 400 },
+  { name: "a gap is taken as an ACK of what is before it", rule: "R29", file: GATEWAY, find: 'if (answer.code === "gap" || ASK_AGAIN.has(answer.code)) {', replace: 'if (answer.code === "gap") line.drop(line.taken);\n    if (answer.code === "gap" || ASK_AGAIN.has(answer.code)) {', budget: 400 },
+  { name: "a rehop sends the newest first", rule: "R29", file: LINE, find: "this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);", replace: "this.#keeper.forward(this, this.acked + this.backlog.size - i, this.backlog.at(this.backlog.size - 1 - i) as Frame);", budget: 400 },
+  { name: "a rehop sends what is not yet sent before what is sent again", rule: "R29", file: LINE, find: 'if (this.state === "attached" && this.sent === series - 1) {', replace: 'if (this.state !== "closed" && this.handle !== 0) {', budget: 400 },
+  { name: "the backlog is let go with the first send", rule: "R29", file: LINE, find: "this.backlog.push(frame);", replace: 'if (this.state !== "attached") this.backlog.push(frame);', budget: 400 },
+  { name: "a new leader is no reason to attach anew", rule: "R29", file: GATEWAY, find: "this.#pause(bucket, (line) => line.epoch !== route.epoch || line.leader !== route.leader);", replace: "", budget: 400 },
+  { name: "a lost link is no reason to attach anew", rule: "R29", file: GATEWAY, find: "this.#pause(bucket, (line) => line.leader === node);", replace: "this.#pause(bucket, () => false);", budget: 400 },
+  { name: "a re-attachment goes on after what was sent", rule: "R29", file: LINE, find: "      this.drop(answer.last);\n      this.socket.credit(this.window);\n    }\n    this.sent = this.acked;", replace: "      this.drop(this.sent);\n      this.socket.credit(this.window);\n    }\n    this.sent = this.acked;", budget: 400 },
+  { name: "an attachment that nobody waits for stays up", rule: "R33", file: GATEWAY, find: 'if (answer.type === "attached") this.#releaseLate(bucket, answer);', replace: "", budget: 800 },
+  { name: "a closed socket's presence stays up", rule: "R33", file: GATEWAY, find: "if (line.welcomed) this.#detach(line.bucket, line.hello.device, line.session, line.attachment);", replace: "", budget: 800 },
+  { name: "a lost gateway's presence stays up", rule: "R33", file: NODE, find: 'copy.admission.gatewayGone(id, node.state === "departed" ? node.incarnation : node.incarnation - 1);', replace: "", budget: 800 },
+  { name: "a request is answered twice", rule: "R30", file: GATEWAY, find: "    this.#forgetHeld(held);\n    held.done(answer);", replace: "    held.done(answer);", budget: 400 },
+  { name: "hops of another epoch are taken", rule: "C8", file: NODE, find: ' || copy.replica.epoch !== hop.epoch) {', replace: ") {", budget: 800 },
+];
