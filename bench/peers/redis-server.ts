@@ -25,9 +25,16 @@ interface Binary {
 
 /** Undefined where there is no Redis and none can be had: the comparison is then not made. */
 export function findRedis(cache: string): Binary | undefined {
-  for (const folder of (process.env["PATH"] ?? "").split(":")) {
-    if (existsSync(join(folder, "redis-server"))) return { path: join(folder, "redis-server"), libraries: "" };
-  }
+  return redisOnPath() ?? unpackRedis(cache);
+}
+
+export function redisOnPath(): Binary | undefined {
+  const folder = (process.env["PATH"] ?? "").split(":").find((one) => existsSync(join(one, "redis-server")));
+  return folder === undefined ? undefined : { path: join(folder, "redis-server"), libraries: "" };
+}
+
+/** Debian's packages, unpacked into the cache: needs neither root nor an installation. */
+function unpackRedis(cache: string): Binary | undefined {
   const root = join(cache, "redis");
   const path = join(root, "usr/bin/redis-server");
   if (!existsSync(path)) {
