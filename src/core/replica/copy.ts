@@ -3,7 +3,7 @@
 import { assert } from "../../base/assert.ts";
 import { ENTRY_KIND, type Entry } from "../entry.ts";
 import { LogView, type LogStart } from "./log.ts";
-import type { CopyAtStart, Machine, ReplicaEffects, ReplicaLimits, Ticket } from "./types.ts";
+import type { CopyAtStart, LoadPurpose, Machine, ReplicaEffects, ReplicaLimits, Ticket } from "./types.ts";
 
 export class Copy {
   readonly bucket: number;
@@ -23,7 +23,8 @@ export class Copy {
   generation = 0;
   /** Milliseconds of a monotonic clock, as last told. */
   now = 0;
-  #loading = false;
+  /** For whom a load is out: at most one each. */
+  readonly #loading = new Set<string>();
 
   constructor(bucket: number, node: string, incarnation: number, start: CopyAtStart, machine: Machine, effects: ReplicaEffects, limits: ReplicaLimits) {
     this.bucket = bucket;
@@ -92,7 +93,7 @@ export class Copy {
     while (this.applied < to) {
       const entry = this.log.get(this.applied + 1);
       if (entry === undefined) {
-        this.#load(to);
+        if (this.applied >= this.log.base) this.load("apply", this.applied + 1, to);
         break;
       }
       this.#apply(entry);
@@ -102,9 +103,20 @@ export class Copy {
     return true;
   }
 
-  /** Entries for the state machine that were not in memory. */
-  loaded(entries: readonly Entry[]): boolean {
-    this.#loading = false;
+  /** Asks for entries that are not in memory, unless a load for this purpose is out. */
+  load(purpose: LoadPurpose, from: number, to: number): void {
+    const key = loadKey(purpose);
+    if (this.#loading.has(key)) return;
+    this.#loading.add(key);
+    this.effects.load(this.bucket, purpose, from, to);
+  }
+
+  loaded(purpose: LoadPurpose): void {
+    this.#loading.delete(loadKey(purpose));
+  }
+
+  /** Entries for the state machine that were not in memory. Answers whether anything was applied. */
+  applyLoaded(entries: readonly Entry[]): boolean {
     const before = this.applied;
     const to = Math.min(this.commit, this.log.durableTo);
     for (const entry of entries) {
@@ -114,12 +126,6 @@ export class Copy {
     if (this.applied === before) return false; // asked again with the next tick
     this.applyCommitted();
     return true;
-  }
-
-  #load(to: number): void {
-    if (this.#loading || this.applied < this.log.base) return;
-    this.#loading = true;
-    this.effects.load(this.bucket, "apply", this.applied + 1, to);
   }
 
   #apply(entry: Entry): void {
@@ -134,6 +140,10 @@ export class Copy {
     this.log.raiseFloor(floor); // R17: moved by a log entry, so that all copies retain the same
     this.effects.floor(this.bucket, floor);
   }
+}
+
+function loadKey(purpose: LoadPurpose): string {
+  return purpose === "apply" ? "apply" : `peer ${purpose.peer}`;
 }
 
 const FLOOR_BYTES = 6;

@@ -129,11 +129,10 @@ export class Leader implements Leadership {
 
   loaded(node: string, entries: readonly Entry[]): void {
     const peer = this.peers.find((candidate) => candidate.node === node);
-    const loading = peer?.loading;
-    if (peer === undefined || loading === undefined) return;
-    peer.loading = undefined;
-    if (loading === "history") peer.snapshot?.loaded(entries);
-    else peer.loaded(entries);
+    // The log may have changed between the question and the answer.
+    const current = entries.filter(({ index, epoch }) => this.copy.log.epochAt(index) === epoch);
+    if (peer?.snapshot === undefined) peer?.loaded(current);
+    else peer.snapshot.loaded(current);
   }
 
   #append(kind: EntryKind, payload: Uint8Array, wall: number): number {

@@ -39,8 +39,6 @@ export class Peer {
   proposedAt = -Infinity;
   /** What it is sent while it acclimates. */
   snapshot: Snapshot | undefined;
-  /** A load is out for it: entries of its tail, or of the history. */
-  loading: "tail" | "history" | undefined;
   /** The next index to send. */
   #next: number;
   /** Where the probe, or the stream after it, began. */
@@ -82,7 +80,7 @@ export class Peer {
     if (this.phase === "unknown" && this.#sentAt === -Infinity) this.ask();
     if (this.phase === "probe" && !this.#probing) this.#sendNext();
     while (this.phase === "stream" && this.#next <= copy.log.last && this.#inflightBytes < copy.limits.inflightBytes && this.#sendNext());
-    if (this.phase === "stream" && this.#sentRound < round && this.loading === undefined) this.#append(NO_ENTRIES); // R34
+    if (this.phase === "stream" && this.#sentRound < round) this.#append(NO_ENTRIES); // R34
   }
 
   tick(): void {
@@ -93,10 +91,12 @@ export class Peer {
       return;
     }
     if (this.phase === "acclimating") return;
-    if (silent && this.#probing) this.restart(this.#from);
-    if (silent && this.match < this.#next - 1) this.restart(Math.max(this.match + 1, this.#from));
+    if (silent && (this.#probing || this.match < this.#next - 1)) {
+      this.restart(this.#probing ? this.#from : Math.max(this.match + 1, this.#from));
+      return this.#append(NO_ENTRIES); // no more than a question, as long as nobody answers
+    }
     this.flush();
-    if (this.phase !== "stream" || this.loading !== undefined) return;
+    if (this.phase !== "stream") return;
     const untold = this.#sentCommit < commit; // R14: commit rides the next Append, or an idle tick
     if (untold || now - this.#sentAt >= limits.heartbeatMs) this.#append(NO_ENTRIES);
   }
@@ -150,8 +150,7 @@ export class Peer {
     const { log } = this.#leadership.copy;
     if (this.phase !== "stream" && (this.phase !== "probe" || this.#probing)) return;
     if (entries.length === 0 || this.#next < log.floor) return this.ask();
-    // The log may have changed between the question and the answer, and so may what this peer needs.
-    const wanted = entries.filter((entry, i) => entry.index === this.#next + i && entry.epoch === log.epochAt(entry.index));
+    const wanted = entries.filter((entry, i) => entry.index === this.#next + i); // what it needs may have changed since the question
     if (wanted.length > 0) this.#append(wanted);
     this.flush();
   }
@@ -170,10 +169,7 @@ export class Peer {
     const { log, limits } = copy;
     if (this.#next < log.floor) return this.ask(), false; // what it needs is forgotten
     if (this.#next <= log.last && log.get(this.#next) === undefined) {
-      if (this.loading === undefined) {
-        this.loading = "tail";
-        copy.effects.load(copy.bucket, { peer: this.node }, this.#next, log.last);
-      }
+      copy.load({ peer: this.node }, this.#next, log.last);
       return false;
     }
     const entries: Entry[] = [];

@@ -175,8 +175,9 @@ export class Replica {
 
   /** The answer to `effects.load`. */
   loaded(purpose: LoadPurpose, entries: readonly Entry[]): void {
+    this.#copy.loaded(purpose);
     if (purpose !== "apply") this.#leader?.loaded(purpose.peer, entries);
-    else if (this.#copy.loaded(entries)) this.#leader?.applied();
+    else if (this.#copy.applyLoaded(entries)) this.#leader?.applied();
   }
 
   /** The state of `effects.install` is durable. */

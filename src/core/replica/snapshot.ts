@@ -100,7 +100,7 @@ export class Snapshot {
   }
 
   #sendHistory(): void {
-    const { log, effects, bucket, limits } = this.#copy;
+    const { log, limits } = this.#copy;
     const entries: Entry[] = [];
     let bytes = 0;
     for (let index = this.#historyTo + 1; index <= this.index; index += 1) {
@@ -111,9 +111,7 @@ export class Snapshot {
       entries.push(entry);
     }
     if (entries.length > 0) return this.loaded(entries);
-    if (this.#peer.loading !== undefined) return;
-    this.#peer.loading = "history";
-    effects.load(bucket, { peer: this.#peer.node }, this.#historyTo + 1, this.index);
+    this.#copy.load({ peer: this.#peer.node }, this.#historyTo + 1, this.index);
   }
 
   #moved(): void {

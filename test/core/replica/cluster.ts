@@ -265,8 +265,9 @@ export class Cluster {
     this.replica(id).flush(this.now);
   }
 
-  sync(id: string): void {
-    const ticket = this.disk(id).sync();
+  /** What was written up to `upTo` becomes durable. */
+  sync(id: string, upTo: Ticket = this.disk(id).ticket): void {
+    const ticket = this.disk(id).sync(upTo);
     this.#processes.get(id)?.replica.durable(ticket);
   }
 

@@ -51,13 +51,16 @@ describe("usurp", () => {
     expect(rig.said()).toEqual(["b append 3/1 +1 commit 1 round 0"]);
   });
 
-  test("a lost probe is sent again, from the same place", () => {
+  test("a lost probe is asked again from the same place, and the answer brings the entries", () => {
     const rig = new Rig(holding(1, 1));
     rig.table(record(2, "a", ["a", "b"]));
     rig.flush();
     rig.pass(99);
     expect(rig.said()).toHaveLength(1);
     rig.pass(1);
+    expect(rig.said()).toEqual(["b append 2/1 +0 commit 0 round 0"]);
+    rig.appended("b", 2, 2);
+    rig.flush();
     expect(rig.said()).toEqual(["b append 2/1 +1 commit 0 round 0"]);
   });
 
@@ -207,13 +210,16 @@ describe("sending", () => {
     expect(rig.said()).toEqual(["b append 2/2 +1 commit 1 round 0", "b append 3/2 +1 commit 1 round 0"]);
   });
 
-  test("what is never acknowledged is sent again from the match on", () => {
+  test("what is not acknowledged is asked about, and sent again from the match on", () => {
     const rig = open();
     rig.add(1);
     rig.flush();
     rig.sent();
     rig.appended("c", 2, 2);
     rig.pass(100);
+    expect(rig.said()).toEqual(["b append 1/2 +0 commit 1 round 0"]);
+    rig.appended("b", 2, 1);
+    rig.flush();
     expect(rig.said()).toEqual(["b append 1/2 +1 commit 1 round 0"]);
   });
 

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { assert } from "../../../src/base/assert.ts";
 import type { Entry } from "../../../src/core/entry.ts";
-import { Cluster } from "./cluster.ts";
+import { BUCKET, Cluster } from "./cluster.ts";
 
 const SEEDS = 300;
 const STEPS = 400;
@@ -86,7 +86,7 @@ function run(seed: number): { answered: number; epochs: number; promotions: numb
       if (leader !== undefined && below(10) === 0) cluster.replica(leader).proposeFloor(cluster.replica(leader).applied - below(4), 0);
       if (leader !== undefined) cluster.flush(leader);
     } else if (dice < 75 && id !== undefined) {
-      if (below(2) === 0) cluster.sync(id);
+      if (below(2) === 0) cluster.sync(id, cluster.disk(id).ticket - below(3));
       else cluster.serve(id);
     } else if (dice < 85) {
       cluster.now += below(60);
