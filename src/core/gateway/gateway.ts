@@ -231,7 +231,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #settleLine(line: Line, from: string, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
     if (answer.type === "attached") {
       if (answer.epoch !== this.#routes[line.bucket]?.epoch) return this.#askLater(line);
-      if (line.welcomed && answer.generation !== line.generation) return this.#break(line, answer.generation, answer.last);
+      if (line.welcomed && (answer.generation !== line.generation || answer.last > line.given)) return this.#break(line, answer.generation, answer.last);
       this.#waiting.delete(line);
       const first = !line.welcomed;
       line.attached(answer, from);
@@ -286,6 +286,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #acked(bucket: number, answer: Extract<HopAnswer, { type: "acked" }>): void {
     const line = this.#lines[bucket]?.get(answer.session);
     if (line === undefined) return;
+    if (answer.series > line.given) return this.#break(line, line.generation, answer.series); // R26: given on another socket, which this device does not remember
     for (const voided of answer.voids) if (voided.series > line.acked) line.socket.voided(voided.series, voided.code);
     line.drop(answer.series); // an ACK is valid from any epoch (R29)
   }
@@ -308,10 +309,11 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   // --- pauses, time-outs, forgetting ---
 
-  /** A hop that was lost without a word: a backlog that did not move for a while attaches anew, after 1, 2, 4 … sweeps (R29). */
+  /** A hop that was lost without a word: a backlog that did not move from one sweep to the next attaches anew, after 1, 2, 4 … sweeps (R29). */
   #sweep(line: Line): void {
-    if (line.state !== "attached" || line.backlog.size === 0 || line.acked !== line.ackedAtSweep) {
-      line.ackedAtSweep = line.acked;
+    const waits = line.state === "attached" && line.backlog.size > 0;
+    if (!waits || line.acked !== line.waitedAtSweep) {
+      line.waitedAtSweep = waits ? line.acked : -1;
       line.stalledSweeps = 0;
       return;
     }

@@ -58,8 +58,8 @@ export class Line implements DeviceLine {
   waitingSince = 0;
   tries = 0;
   ackDue = false;
-  /** `acked` as the last sweep saw it, and the sweeps since in which nothing moved. */
-  ackedAtSweep = 0;
+  /** `acked` as the last sweep saw it while a backlog waited, −1 while none did; and the sweeps since in which nothing moved. */
+  waitedAtSweep = -1;
   stalledSweeps = 0;
   /** The number last refused to the device as a gap: one REFUSE a gap, not one a frame. */
   refusedAt = 0;
