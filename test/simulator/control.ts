@@ -126,6 +126,7 @@ export class ControlLog {
     if (watch.at < this.#compactedTo) {
       watch.at = this.#snapshot.position;
       watch.watcher.snapshot(this.#snapshot.position, this.#snapshot.state);
+      if (!watch.process.alive) return;
     }
     let first = this.#entries.length;
     while (first > 0 && this.#entries[first - 1]!.position > watch.at) first -= 1;

@@ -4,7 +4,10 @@ import { ERRORS } from "../../src/base/errors.ts";
 import { Prng } from "../../src/base/prng.ts";
 import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Welcome } from "../../src/core/gateway/types.ts";
 import { bucketOf } from "../../src/core/hash.ts";
-import { PUBLISH_KIND } from "../../src/core/hop.ts";
+import { PUBLISH_KIND, type PublishKind } from "../../src/core/hop.ts";
+import { payloadOf } from "../../src/core/stream/body.ts";
+import { fromUtf8 } from "../../src/core/stream/bytes.ts";
+import { BACKEND, indexesOf, view } from "../../src/core/stream/view.ts";
 import { Channels } from "./channels.ts";
 import type { Cluster, Site } from "./cluster.ts";
 import { SimNode } from "./core-node.ts";
@@ -22,7 +25,7 @@ class Device {
   readonly #world: Workload;
   readonly #random: Prng;
   /** Messages not yet acknowledged: `series` counts within the session. */
-  #outbox: { series: number; readonly text: string }[] = [];
+  #outbox: { series: number; readonly kind: PublishKind; readonly text: string }[] = [];
   #given = 0;
   #session = 0;
   #leaves = 0;
@@ -55,9 +58,13 @@ class Device {
 
   publish(): void {
     if (this.#outbox.length >= OUTBOX_MAX) return;
-    this.#given += 1;
-    this.#outbox.push({ series: this.#next, text: `${this.id}:${this.#given}` });
-    this.#next += 1;
+    const what = this.#random.below(20);
+    if (what === 0) this.#put(PUBLISH_KIND.void, "");
+    else if (what === 1) this.#put(PUBLISH_KIND.statePatch, this.#random.pick(['{"on":true}', '{"on":null,"n":{"m":1}}', "no document"]));
+    else {
+      this.#given += 1;
+      this.#put(PUBLISH_KIND.message, `${this.id}:${this.#given}`);
+    }
     this.#sendMore();
   }
 
@@ -137,6 +144,11 @@ class Device {
     this.hangUp();
   }
 
+  #put(kind: PublishKind, text: string): void {
+    this.#outbox.push({ series: this.#next, kind, text });
+    this.#next += 1;
+  }
+
   /** Forgets what is stored. */
   #drop(session: number, series: number): void {
     while (this.#outbox.length > 0 && this.#outbox[0]!.series <= series) {
@@ -149,12 +161,12 @@ class Device {
   #sendMore(): void {
     if (!this.isWelcome) return;
     const acked = (this.#outbox[0]?.series ?? this.#next) - 1;
-    for (const { series, text } of this.#outbox) {
+    for (const { series, kind, text } of this.#outbox) {
       if (series <= this.#sent) continue;
       if (series - acked > this.#window) return;
       this.#sent = series;
-      const bytes = bodyOf(text);
-      this.#connection!.toNode((_, { line }) => line!.publish(series, PUBLISH_KIND.message, bytes, 0, bytes.length));
+      const bytes = kind === PUBLISH_KIND.void ? new Uint8Array() : bodyOf(text);
+      this.#connection!.toNode((_, { line }) => line!.publish(series, kind, bytes, 0, bytes.length));
     }
   }
 
@@ -301,6 +313,36 @@ export class Workload implements Application {
       if (this.oracle(device.id).forced) continue;
       const stored = this.streams(device.id).count(device.id);
       check(stored === device.given, "5 (messages are missing)", () => `${device.id} gave ${device.given}, ${stored} are stored`);
+      this.#readStream(device.id);
+    }
+  }
+
+  /** Reads a device's stream as a backend would: its messages in their order, each key once and where its answer said. */
+  #readStream(id: string): void {
+    const { machine } = this.#leaderNode(id)!.core!.copy(this.#bucket(id))!;
+    const device = machine.devices.find(id)!;
+    const { committed } = this.cluster.checker.oracle(this.#bucket(id));
+    const { first, indexes } = indexesOf(machine, device, 1, device.end);
+    const keys = new Set<string>();
+    let message: number | undefined;
+    indexes.forEach((index, place) => {
+      const entry = view(committed[index]!, id, first + place);
+      if (entry.type !== "uplink" && entry.publisher !== BACKEND) return;
+      if (entry.type === "uplink") {
+        const given = Number(textOf(entry.body).split(":")[1]);
+        check(message === undefined || given === message + 1, "13 (a stream out of order)", () => `${id}: message ${given} after ${message} at offset ${entry.offset}`);
+        message = given;
+      } else if (entry.type === "downlink") {
+        const key = textOf(entry.body);
+        const answered = this.#offsets.get(`${id} ${key}`);
+        check(!keys.has(key), "11 (a key stored twice)", () => `${key} of ${id} again at ${entry.offset}`);
+        check(answered === undefined || answered === entry.offset, "5 (answered with another offset)", () => `${key} of ${id} at ${entry.offset}, answered ${answered}`);
+        keys.add(key);
+      }
+    });
+    for (const [name, offset] of this.#offsets) {
+      const [of, key] = name.split(" ") as [string, string];
+      if (of === id && offset >= first) check(keys.has(key), "5 (an answered key is gone)", () => `${key} of ${id} at ${offset}`);
     }
   }
 
@@ -350,14 +392,17 @@ export class Workload implements Application {
     else if (what < 15) this.#changeState(device.id);
     else if (what < 17) this.#askKey();
     else if (what < 19) this.#askSeries(device);
-    else device.hangUp();
+    else if (this.#random.chance(0.7)) device.hangUp();
+    else this.#call({ type: this.#random.pick(["create", "remove"] as const), device: "other" }, () => undefined);
   }
 
   #publishKeyed(device: string): void {
     this.#keys += 1;
     // Now and then a key is used again, as by a backend that had no answer.
     const key = `k${this.#random.chance(0.3) ? this.#random.between(1, this.#keys) : this.#keys}`;
-    const request: GatewayRequest = { type: "keyed", device, key, fingerprint: "0".repeat(32), body: bodyOf(key), expires: 0 };
+    // Some have expired when they arrive, or by the time they commit; one of those is never stored under its key.
+    const expires = this.#random.chance(0.1) ? this.cluster.wallMs(this.cluster.sites[0]!) + this.#random.between(-50, 20) : 0;
+    const request: GatewayRequest = { type: "keyed", device, key, fingerprint: "0".repeat(32), body: bodyOf(key), expires };
     this.#call(request, (answer) => {
       if (answer.type !== "stored") return;
       this.cluster.checker.answers += 1;
@@ -371,9 +416,13 @@ export class Workload implements Application {
 
   #changeState(device: string): void {
     const document = new TextEncoder().encode(JSON.stringify({ n: this.#random.below(1000) }));
-    this.#call({ type: "state", device, which: "desired", how: "patch", document, ifVersion: undefined }, (answer) => {
+    const which = this.#random.pick(["reported", "desired"] as const);
+    const how = this.#random.pick(["put", "patch"] as const);
+    const ifVersion = this.#random.chance(0.3) ? this.#random.below(4) : undefined;
+    this.#call({ type: "state", device, which, how, document, ifVersion }, (answer) => {
       if (answer.type !== "changed" || this.oracle(device).forced) return;
-      const version = `${device} ${answer.version}`;
+      check(ifVersion === undefined || answer.version === ifVersion + 1, "5 (If-Match of another version)", () => `${ifVersion}, then ${answer.version}`);
+      const version = `${device} ${which} ${answer.version}`;
       check(!this.#versions.has(version), "5 (a version given twice)", () => version);
       this.#versions.add(version);
     });
@@ -432,3 +481,7 @@ export class Workload implements Application {
 
 /** Milliseconds that a gateway may hold a request. */
 const REQUEST_MS = 1500;
+
+function textOf(body: Uint8Array): string {
+  return fromUtf8(payloadOf(body)!);
+}

@@ -76,7 +76,7 @@ export class StreamOracle {
     const isVoid = publishKind(payload) === PUBLISH_KIND.void;
     const text = isVoid ? "" : textOf(publishBody(payload));
     stored.set(series, text);
-    if (isVoid) return;
+    if (publishKind(payload) !== PUBLISH_KIND.message) return;
     // A device numbers its messages for itself: they are stored once each, in the order in which it gave them.
     const given = Number(text.split(":")[1]);
     const before = this.#messages.get(device) ?? 0;
