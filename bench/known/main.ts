@@ -4,6 +4,7 @@ import { memoryUsage } from "node:process";
 import { setImmediate as turn } from "node:timers/promises";
 
 import { startBroker } from "../../src/broker.ts";
+import { note } from "../../src/cli/output.ts";
 import { settingsWith } from "../../src/config.ts";
 import type { DeviceLine, DeviceSocket, Welcome } from "../../src/core/gateway/types.ts";
 import type { NodeApi } from "../../src/node/api.ts";
@@ -13,6 +14,8 @@ import type { KnownPlan, KnownResult } from "./measure.ts";
 const IN_FLIGHT = 6_400;
 /** Devices that are made known, or opened, at the same time. */
 const OPENING_AT_ONCE = 5_000;
+/** A line of progress for so many devices made known. */
+const TOLD_EVERY = 100_000;
 const WARM_UP_SECONDS = 3;
 const BODY = encodeBody(new Uint8Array(128).fill(0x78));
 
@@ -87,6 +90,7 @@ async function makeKnown(node: NodeApi): Promise<void> {
     for (const device of acked.splice(0)) {
       device.line!.closed();
       left += 1;
+      if (left % TOLD_EVERY === 0) note(`${left.toLocaleString("en")} of ${plan.known.toLocaleString("en")} devices are known; ${Math.round(memoryUsage().rss / 2 ** 20)} MiB resident`);
     }
   }
 }

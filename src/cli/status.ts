@@ -90,21 +90,24 @@ function show(now: Status, options: StatusOptions): void {
   // Watched into a pipe or a file: one line a second.
   if (options.watch === true && !process.stdout.isTTY) return print(line(now));
   const ready = now.ready ? styled(process.stdout, "green", "ready") : styled(process.stdout, "red", `not ready: ${now.why.join("; ")}`);
-  const waiting = Object.entries(now.waiting).filter(([, count]) => count > 0);
   print(
     facts([
       ["node", `${now.node} (start ${now.incarnation}), version ${now.version}, up ${duration(now.uptimeSeconds)}`],
       ["is", ready],
       ["buckets", `${now.buckets.open} of ${now.buckets.total} open, ${now.buckets.led} led here`],
       ["devices", `${now.devices.connected} connected, ${now.followers} streams followed`],
-      ["waiting", waiting.length === 0 ? "nothing" : waiting.map(([name, count]) => `${name} ${count}`).join(", ")],
+      ["waiting", waitingInWords(now)],
     ]),
   );
 }
 
 function line(now: Status): string {
-  const waiting = Object.values(now.waiting).reduce((sum, count) => sum + count, 0);
-  return `${now.node} ${now.ready ? "ready" : "not ready"}, ${now.devices.connected} devices, ${waiting} waiting`;
+  return `${now.node} ${now.ready ? "ready" : "not ready"}, ${now.devices.connected} devices, waiting: ${waitingInWords(now)}`;
+}
+
+function waitingInWords({ waiting }: Status): string {
+  const some = Object.entries(waiting).filter(([, count]) => count > 0);
+  return some.length === 0 ? "nothing" : some.map(([name, count]) => `${name} ${count}`).join(", ");
 }
 
 function duration(seconds: number): string {
