@@ -139,6 +139,8 @@ export class Cluster {
   #seq = 0;
   #stores = 0;
   now = 0;
+  /** Snapshots that became a state. */
+  installs = 0;
   /** Told what happens, for scenarios. */
   readonly journal: (line: string) => void;
 
@@ -195,13 +197,19 @@ export class Cluster {
     this.disk(id).crash();
   }
 
+  /** A new disk: another store, with nothing in it. */
+  wipe(id: string): void {
+    assert(!this.#processes.has(id), `${id} runs`);
+    this.#disks.set(id, new Disk(`store${(this.#stores += 1)}`));
+  }
+
   register(id: string): void {
-    if (!this.#disks.has(id)) this.#disks.set(id, new Disk());
+    if (!this.#disks.has(id)) this.wipe(id);
     const disk = this.disk(id);
     const known = this.table.nodes.get(id);
     const address = { http: id, device: id, peer: id };
     const incomplete = disk.recover().incomplete ? [BUCKET] : [];
-    this.#append({ type: "register", node: id, store: known?.store ?? `store${(this.#stores += 1)}`, seen: known?.incarnation ?? 0, clean: true, incomplete, address, zone: "" });
+    this.#append({ type: "register", node: id, store: disk.store, seen: known?.incarnation ?? 0, clean: true, incomplete, address, zone: "" });
   }
 
   /** Folds commands in and shows everyone the table who is not held back. */
@@ -288,6 +296,7 @@ export class Cluster {
     if (applied === undefined) return false;
     this.disk(id).state = { applied: machine.applied, bytes: machine.snapshot() };
     replica.installed(applied);
+    this.installs += 1;
     return true;
   }
 

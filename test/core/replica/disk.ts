@@ -14,8 +14,13 @@ export class Disk {
   /** Each operation is a group of its own: its ticket is its position, from 1. */
   readonly #operations: Operation[] = [];
   #durable = 0;
-  /** The stored state, and the one on its way. */
+  readonly store: string;
+  /** The stored state. */
   state: { readonly applied: number; readonly bytes: Uint8Array } | undefined;
+
+  constructor(store: string) {
+    this.store = store;
+  }
 
   get ticket(): Ticket {
     return this.#operations.length;
@@ -38,12 +43,6 @@ export class Disk {
   /** What was not durable is gone. */
   crash(): void {
     this.#operations.length = this.#durable;
-  }
-
-  wipe(): void {
-    this.#operations.length = 0;
-    this.#durable = 0;
-    this.state = undefined;
   }
 
   /** The entries from … to that are kept, as far as they follow one another; `most` at once. */

@@ -5,7 +5,8 @@ import { assert } from "../../../src/base/assert.ts";
 import type { Entry } from "../../../src/core/entry.ts";
 import { BUCKET, Cluster } from "./cluster.ts";
 
-const SEEDS = 300;
+/** SEED=n runs that one alone. */
+const SEEDS = 200;
 const STEPS = 400;
 
 function random(seed: number): (below: number) => number {
@@ -60,7 +61,7 @@ class Checker {
   }
 }
 
-function run(seed: number): { answered: number; epochs: number; promotions: number; snapshots: number } {
+function run(seed: number): { answered: number; epochs: number; attempts: number; snapshots: number } {
   const below = random(seed);
   const cluster = new Cluster();
   const checker = new Checker(cluster);
@@ -70,20 +71,18 @@ function run(seed: number): { answered: number; epochs: number; promotions: numb
   const pick = <T>(items: readonly T[]): T | undefined => items[below(Math.max(1, items.length))];
   cluster.begin(ids.slice(0, 3), 1 + below(2));
   for (const id of ids.slice(3)) cluster.start(id);
-  let snapshots = 0;
 
   for (let step = 0; step < STEPS; step += 1) {
     const id = pick(cluster.running);
     const dice = below(100);
     if (dice < 40 && cluster.network.length > 0) {
       const sent = cluster.take(below(Math.min(cluster.network.length, 6)));
-      if (sent.message.type === "snapshot") snapshots += 1;
       if (below(100) < 5) cluster.network.push(sent);
       if (below(100) >= drops) cluster.deliver(sent);
     } else if (dice < 60 && id !== undefined) {
       const leader = cluster.running.find((other) => cluster.replica(other).isOpen);
       if (leader !== undefined) cluster.add(leader, below(256));
-      if (leader !== undefined && below(10) === 0) cluster.replica(leader).proposeFloor(cluster.replica(leader).applied - below(4), 0);
+      if (leader !== undefined && below(3) === 0) cluster.replica(leader).proposeFloor(cluster.replica(leader).applied - below(4), 0);
       if (leader !== undefined) cluster.flush(leader);
     } else if (dice < 75 && id !== undefined) {
       if (below(2) === 0) cluster.sync(id, cluster.disk(id).ticket - below(3));
@@ -96,14 +95,16 @@ function run(seed: number): { answered: number; epochs: number; promotions: numb
       else cluster.see(id);
     } else if (dice < 91) {
       cluster.decide();
-    } else if (dice < 93 && id !== undefined) {
+    } else if (dice < 92 && id !== undefined) {
       cluster.checkpoint(id);
-    } else if (dice < 95 && crashes > 0 && id !== undefined) {
+    } else if (dice < 93 && crashes > 0 && id !== undefined) {
       cluster.crash(id);
-    } else if (dice < 97) {
+    } else if (dice < 96) {
       const down = pick(ids.filter((other) => !cluster.isRunning(other)));
+      const isMember = cluster.table.bucket(BUCKET).members.some(({ node }) => node === down);
+      if (down !== undefined && !isMember && below(2) === 0) cluster.wipe(down);
       if (down !== undefined) cluster.start(down);
-    } else if (dice < 98 && id !== undefined) {
+    } else if (dice < 97 && id !== undefined) {
       const victim = pick(ids.filter((other) => other !== id))!;
       cluster.depart(victim, id);
       if (cluster.isRunning(victim)) cluster.crash(victim); // it would find itself departed and start anew
@@ -120,11 +121,13 @@ function run(seed: number): { answered: number; epochs: number; promotions: numb
     cluster.see(id);
   }
   for (let round = 0; round < 60; round += 1) {
+    if (round % 20 === 10) for (const id of ids) cluster.addLearner(id); // who is a member stays one
     cluster.pass(100);
     cluster.decide();
     checker.check();
   }
   const { leader, members, learners, epoch } = cluster.table.bucket(BUCKET);
+  expect(members.map(({ node }) => node).sort(), "everyone is a member").toEqual(ids);
   expect(cluster.replica(leader).isOpen, "the leader is open").toBe(true);
   expect(learners, "every learner is promoted or dropped").toEqual([]);
   const index = cluster.add(leader, 7);
@@ -136,12 +139,12 @@ function run(seed: number): { answered: number; epochs: number; promotions: numb
     checker.answered(node);
   }
   checker.check();
-  return { answered: cluster.answered.size, epochs: epoch, promotions: cluster.table.attempts, snapshots };
+  return { answered: cluster.answered.size, epochs: epoch, attempts: cluster.table.attempts, snapshots: cluster.installs };
 }
 
 describe("random histories", () => {
   test("keep the invariants and heal", { timeout: 120_000 }, () => {
-    const sum = { answered: 0, epochs: 0, promotions: 0, snapshots: 0 };
+    const sum = { answered: 0, epochs: 0, attempts: 0, snapshots: 0 };
     const from = Number(process.env["SEED"] ?? 0);
     const seeds = process.env["SEED"] === undefined ? SEEDS : 1;
     for (let seed = from; seed < from + seeds; seed += 1) {
@@ -153,8 +156,10 @@ describe("random histories", () => {
       }
     }
     // The histories were not empty.
-    expect(sum.answered).toBeGreaterThan(seeds * 5);
+    if (seeds === 1) return;
+    expect(sum.answered).toBeGreaterThan(seeds * 20);
     expect(sum.epochs).toBeGreaterThan(seeds * 2);
-    if (seeds > 1) expect(sum.snapshots).toBeGreaterThan(seeds);
+    expect(sum.attempts).toBeGreaterThan(seeds);
+    expect(sum.snapshots).toBeGreaterThan(seeds / 4);
   });
 });
