@@ -19,7 +19,7 @@ export const streamMutants: Mutant[] = [
     file: `${STREAM}/series.ts`,
     find: "return series === last + 1; // R27",
     replace: "return series > last;",
-    budget: 200,
+    budget: 2000,
   },
   {
     name: "sessions are left out of the snapshot",
@@ -43,7 +43,7 @@ export const streamMutants: Mutant[] = [
     file: `${STREAM}/session.ts`,
     find: "return nonce < than.nonce; // R25",
     replace: "return false;",
-    budget: 400,
+    budget: 2000,
   },
   {
     name: "an older session's numbers are accepted",
@@ -51,7 +51,7 @@ export const streamMutants: Mutant[] = [
     file: `${STREAM}/devices.ts`,
     find: "if (former !== undefined) this.#sessions.delete(former.number);",
     replace: "",
-    budget: 400,
+    budget: 2000,
   },
   {
     name: "a deposed leader says no",
@@ -75,7 +75,7 @@ export const streamMutants: Mutant[] = [
     file: `${STREAM}/admission.ts`,
     find: "const sessions = this.#machine.presence.of(node, incarnation, BATCH); // R33",
     replace: "const sessions = this.#machine.presence.of(node, incarnation, 0);",
-    budget: 200,
+    budget: 2000,
   },
   {
     name: "a key is dropped early",
