@@ -28,7 +28,7 @@ export function simulateCommand(): Command {
 }
 
 async function simulate(name: string, options: SimulateOptions): Promise<void> {
-  const device = connect({ brokers: options.at.split(","), device: name, ...(options.outbox === undefined ? {} : { outbox: options.outbox }) });
+  const device = connected(name, options);
   device.on("connection", (change) => {
     const words = inWords(change);
     if (words !== "") note(styled(process.stderr, "dim", words));
@@ -49,6 +49,14 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
     await Promise.race([Promise.all([typed, printMessages(device, options)]), stopped]);
   } finally {
     process.stdin.destroy(); // Or a device that was stopped would wait for the next line.
+  }
+}
+
+function connected(name: string, { at, outbox }: SimulateOptions): Device {
+  try {
+    return connect({ brokers: at.split(","), device: name, ...(outbox === undefined ? {} : { outbox }) });
+  } catch (error) {
+    throw failure(error as Error);
   }
 }
 
