@@ -101,8 +101,8 @@ export class Leader implements Leadership {
     this.#retire();
   }
 
+  /** Told also when it never opened: what waited for the opening is answered too. */
   close(): void {
-    if (!this.isOpen) return;
     this.isOpen = false;
     this.#lead.closed();
   }
