@@ -1,4 +1,4 @@
-// The settings of a node: one table with every name, unit, default, range and line of documentation, and the reading of flags > environment > file.
+// The settings of a node: one table with every name, unit, default, range and line of documentation; flags > environment > file.
 
 import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
@@ -38,8 +38,14 @@ interface ChoiceSetting<Choice extends string> {
 
 type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets";
 
-const number = (unit: Unit, initial: number, min: number, max: number, what: string): NumberSetting => ({ kind: "number", unit, default: initial, min, max, what });
-const text = (initial: string, pattern: RegExp, form: string, what: string): TextSetting => ({ kind: "text", default: initial, pattern, form, what });
+function number(unit: Unit, initial: number, min: number, max: number, what: string): NumberSetting {
+  return { kind: "number", unit, default: initial, min, max, what };
+}
+
+function text(initial: string, pattern: RegExp, form: string, what: string): TextSetting {
+  return { kind: "text", default: initial, pattern, form, what };
+}
+
 const address = (initial: string, what: string): TextSetting => ({
   kind: "address",
   default: initial,
@@ -51,26 +57,43 @@ const address = (initial: string, what: string): TextSetting => ({
 /** Everything that can be set. Help, `config show --effective` and docs/configuration.md are made from this table. */
 export const SETTINGS = {
   node: text("n1", /^[a-z0-9][a-z0-9-]{0,62}$/, "1 to 63 of a–z, 0–9 and -", "Id of this node."),
-  zone: text(zoneOfHost(), /^[\w.-]{1,253}$/, "1 to 253 letters, digits, _, . and -", "Where this node stands; copies go to other zones where there are any. Its default is the host's name."),
+  zone: text(
+    zoneOfHost(), /^[\w.-]{1,253}$/, "1 to 253 letters, digits, _, . and -",
+    "Where this node stands; copies go to other zones where there are any. Its default is the host's name.",
+  ),
   data: text("./bellhop-data", /^.+$/, "a directory", "Directory of the log and the state."),
   http: address("127.0.0.1:4800", "Where backends connect. Port 0 takes a free one."),
   device: address("127.0.0.1:4810", "Where devices connect. Port 0 takes a free one."),
-  logLevel: { kind: "choice", choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"], default: "info", what: "Least severe lines that are logged." },
+  logLevel: {
+    kind: "choice",
+    choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"],
+    default: "info",
+    what: "Least severe lines that are logged.",
+  },
 
   bucketCount: number("buckets", 64, 1, 65_536, "Buckets of a new data directory; an existing one keeps its own."),
   segmentBytes: number("bytes", 64 * MiB, MiB, GiB, "Size of a file of the log; a multiple of 512."),
   retainSeconds: number("seconds", 7 * DAY, 60, 3650 * DAY, "Entries older than this may be forgotten."),
   retainBytes: number("bytes", 8 * GiB, 4 * MiB, 1024 * GiB, "The oldest entries are forgotten when the log is larger than this."),
-  minFreeBytes: number("bytes", 64 * MiB, 0, 1024 * GiB, "While less than this is free on the disk, writes are refused with `storage_full`; reads go on."),
+  minFreeBytes: number(
+    "bytes", 64 * MiB, 0, 1024 * GiB,
+    "While less than this is free on the disk, writes are refused with `storage_full`; reads go on.",
+  ),
   tailCacheBytes: number("bytes", 64 * MiB, MiB, 64 * GiB, "Newest entries kept in memory for readers."),
   checkpointSeconds: number("seconds", 30, 1, HOUR, "Time between two checkpoints of the state."),
   checkpointBytesPerSecond: number("bytes/s", 32 * MiB, 64 * KiB, 16 * GiB, "Greatest rate at which checkpoints write."),
-  stateCacheDevices: number("devices", 200_000, 1000, 100_000_000, "Devices whose state is kept in memory; the others are read from disk when they are needed."),
+  stateCacheDevices: number(
+    "devices", 200_000, 1000, 100_000_000,
+    "Devices whose state is kept in memory; the others are read from disk when they are needed.",
+  ),
 
   maxPayloadBytes: number("bytes", 256 * KiB, 64, 8 * MiB, "Greatest payload of a message."),
   maxHeadersBytes: number("bytes", 8 * KiB, 64, 64 * KiB, "Greatest size of a message's headers together."),
   keyRetentionSeconds: number("seconds", DAY, 60, 365 * DAY, "An idempotency key is known for at least this long."),
-  keyBytesPerBucket: number("bytes", 16 * MiB, 64 * KiB, 4 * GiB, "Room for the idempotency keys of a bucket; when young keys fill it, new keyed publishes get 429."),
+  keyBytesPerBucket: number(
+    "bytes", 16 * MiB, 64 * KiB, 4 * GiB,
+    "Room for the idempotency keys of a bucket; when young keys fill it, new keyed publishes get 429.",
+  ),
   sessionsPerDevice: number("sessions", 16, 1, 1024, "Publishers that keep a session with one device."),
 
   window: number("messages", 1024, 1, 65_535, "Messages in flight in a session."),
@@ -78,16 +101,25 @@ export const SETTINGS = {
   maxFrameBytes: number("bytes", 320 * KiB, KiB, 16 * MiB, "Greatest frame of the device protocol."),
   maxConnections: number("connections", 16_000, 1, 1_000_000, "Connections of devices at once."),
   helloTimeoutSeconds: number("seconds", 10, 1, 300, "Time that a new connection has for its HELLO."),
-  keepAliveSeconds: number("seconds", 60, 1, HOUR, "Keep-alive of a device that asks for no other: it sends something at least this often."),
+  keepAliveSeconds: number(
+    "seconds", 60, 1, HOUR,
+    "Keep-alive of a device that asks for no other: it sends something at least this often.",
+  ),
 
   httpMaxConnections: number("connections", 2000, 1, 1_000_000, "HTTP connections at once."),
   httpBodyBytes: number("bytes", MiB, 64 * KiB, 64 * MiB, "Greatest body of an HTTP request."),
   httpRequestSeconds: number("seconds", 30, 1, HOUR, "Time that an HTTP request has to arrive whole."),
-  httpKeepAliveSeconds: number("seconds", 75, 1, HOUR, "An idle HTTP connection closes after this; above what clients use, so that none of them meets a closing one."),
+  httpKeepAliveSeconds: number(
+    "seconds", 75, 1, HOUR,
+    "An idle HTTP connection closes after this; above what clients use, so that none of them meets a closing one.",
+  ),
   publishSeconds: number("seconds", 15, 1, 300, "Time after which a publish that is not yet stored is answered with 503 `deadline`."),
   maxLongPollSeconds: number("seconds", 30, 1, 300, "Longest `wait` of a long poll."),
   maxFollowers: number("streams", 1000, 1, 1_000_000, "Followed streams (SSE) and waiting long polls at once."),
-  followerBytes: number("bytes", MiB, 64 * KiB, 256 * MiB, "What may wait unsent for a follower; the stream pauses there until its reader has caught up."),
+  followerBytes: number(
+    "bytes", MiB, 64 * KiB, 256 * MiB,
+    "What may wait unsent for a follower; the stream pauses there until its reader has caught up.",
+  ),
   pageEntries: number("entries", 1000, 1, 100_000, "Greatest `limit` of a page."),
   pageBytes: number("bytes", 4 * MiB, 64 * KiB, 256 * MiB, "Greatest payload bytes of a page."),
   drainSeconds: number("seconds", 10, 1, HOUR, "Time that open requests have to end when the node stops."),
@@ -95,8 +127,10 @@ export const SETTINGS = {
 
 export type SettingName = keyof typeof SETTINGS;
 
+type ValueOf<Setting> = Setting extends NumberSetting ? number : Setting extends ChoiceSetting<infer Choice> ? Choice : string;
+
 export type Settings = {
-  readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends NumberSetting ? number : (typeof SETTINGS)[Name] extends ChoiceSetting<infer Choice> ? Choice : string;
+  readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]>;
 };
 
 export type Source = "default" | "file" | "environment" | "flag";
@@ -108,6 +142,8 @@ export interface LoadedSettings {
 
 /** Settings that belong to a cluster, which this version cannot form yet: said so instead of ignored. */
 const NOT_YET = ["peer", "advertiseHttp", "advertiseDevice", "advertisePeer", "cluster", "etcd", "bootstrap", "spare"];
+
+const NOT_YET_SAID = "clusters of several nodes are not available in this version; leave it out to run one node.";
 
 /** Everything that is wrong with the settings, one problem a line. */
 export class ConfigError extends Error {
@@ -155,7 +191,7 @@ export function loadSettings(input: {
     for (const [name, value] of Object.entries(given)) {
       if (value === undefined) continue;
       if (NOT_YET.includes(name)) {
-        problems.push(`${where}${spelling(name)}: clusters of several nodes are not available in this version; leave it out to run one node.`);
+        problems.push(`${where}${spelling(name)}: ${NOT_YET_SAID}`);
         continue;
       }
       if (!isSetting(name)) {
@@ -259,11 +295,16 @@ function parse(name: SettingName, given: unknown): string | number | { readonly 
     case "number":
       return parseNumber(setting, given);
     case "choice":
-      return typeof given === "string" && setting.choices.includes(given) ? given : { problem: `must be one of ${setting.choices.join(", ")}, not ${JSON.stringify(given)}.` };
+      if (typeof given === "string" && setting.choices.includes(given)) return given;
+      return { problem: `must be one of ${setting.choices.join(", ")}, not ${JSON.stringify(given)}.` };
     case "text":
     case "address":
-      if (typeof given !== "string" || !setting.pattern.test(given)) return { problem: `must be ${setting.form}, not ${JSON.stringify(given)}.` };
-      if (setting.kind === "address" && hostAndPort(given).port > 65_535) return { problem: `must have a port up to 65535, not ${JSON.stringify(given)}.` };
+      if (typeof given !== "string" || !setting.pattern.test(given)) {
+        return { problem: `must be ${setting.form}, not ${JSON.stringify(given)}.` };
+      }
+      if (setting.kind === "address" && hostAndPort(given).port > 65_535) {
+        return { problem: `must have a port up to 65535, not ${JSON.stringify(given)}.` };
+      }
       return given;
   }
 }
@@ -275,7 +316,8 @@ function parseNumber(setting: NumberSetting, given: unknown): number | { readonl
   const value = match === null ? Number.NaN : Number(match[1]) * (MULTIPLIERS[match[2] ?? ""] ?? 1);
   if (value >= setting.min && value <= setting.max) return value;
   const alsoWritten = suffixes === "" ? "" : ` (${suffixes.replaceAll("|", ", ")} may follow it)`;
-  return { problem: `must be a whole number of ${setting.unit} from ${setting.min} to ${setting.max}${alsoWritten}, not ${JSON.stringify(given)}.` };
+  const { unit, min, max } = setting;
+  return { problem: `must be a whole number of ${unit} from ${min} to ${max}${alsoWritten}, not ${JSON.stringify(given)}.` };
 }
 
 /** Limits that contradict each other, and doors that may not be opened. */
@@ -292,18 +334,22 @@ function contradictions(settings: Settings): string[] {
   atLeast("followerBytes", settings.maxPayloadBytes, "at least one entry must fit.");
   atLeast("segmentBytes", 2 * message, "a segment holds at least two of the greatest messages.");
   atLeast("retainBytes", 4 * settings.segmentBytes, "the log is forgotten by segments, and the newest are in use.");
-  if (settings.segmentBytes % 512 !== 0) problems.push(`segmentBytes (${settings.segmentBytes}) must be a multiple of 512: the log is written in blocks.`);
+  if (settings.segmentBytes % 512 !== 0) {
+    problems.push(`segmentBytes (${settings.segmentBytes}) must be a multiple of 512: the log is written in blocks.`);
+  }
   for (const name of ["http", "device"] as const) {
     const { host } = hostAndPort(settings[name]);
     if (!isLoopback(host)) {
       problems.push(
-        `${name} (${settings[name]}) is beyond loopback, and this version checks no credentials: whoever reaches the port could read and publish. ` +
+        `${name} (${settings[name]}) is beyond loopback, and this version checks no credentials: ` +
+          `whoever reaches the port could read and publish. ` +
           `Listen on 127.0.0.1 or [::1], and let a proxy or a tunnel on this machine that checks credentials reach it.`,
       );
     }
   }
-  const { host, port } = hostAndPort(settings.http);
-  if (port !== 0 && port === hostAndPort(settings.device).port && host === hostAndPort(settings.device).host) problems.push(`http and device are both ${settings.http}; give them different ports.`);
+  if (settings.http === settings.device && hostAndPort(settings.http).port !== 0) {
+    problems.push(`http and device are both ${settings.http}; give them different ports.`);
+  }
   return problems;
 }
 
@@ -314,8 +360,10 @@ function isLoopback(host: string): boolean {
 /** ` Did you mean …?` where a known name is near, else nothing. */
 function suggestion(unknown: string, spelling: (name: string) => string): string {
   const asWritten = unknown.startsWith("BELLHOP_") ? unknown : spelling(unknown);
-  const near = SETTING_NAMES.map((name) => ({ name, distance: editDistance(asWritten.toLowerCase(), spelling(name).toLowerCase()) })).sort((a, b) => a.distance - b.distance)[0];
-  return near !== undefined && near.distance <= Math.max(1, near.name.length / 4) ? ` Did you mean ${spelling(near.name)}?` : " See `bellhop config show --effective` for all settings.";
+  const distanceTo = (name: string): number => editDistance(asWritten.toLowerCase(), spelling(name).toLowerCase());
+  const [near] = SETTING_NAMES.map((name) => ({ name, distance: distanceTo(name) })).sort((a, b) => a.distance - b.distance);
+  const isNear = near !== undefined && near.distance <= Math.max(1, near.name.length / 4);
+  return isNear ? ` Did you mean ${spelling(near.name)}?` : " See `bellhop config show --effective` for all settings.";
 }
 
 /** Levenshtein's distance, one row at a time. */
@@ -346,21 +394,32 @@ export interface SettingLine {
 export function describeSettings(): readonly SettingLine[] {
   return SETTING_NAMES.map((name) => {
     const setting: NumberSetting | TextSetting | ChoiceSetting<string> = SETTINGS[name];
-    const range = setting.kind === "number" ? `${setting.min} … ${setting.max}` : setting.kind === "choice" ? setting.choices.join(", ") : setting.form;
     return {
       name,
       flag: flagOf(name),
       variable: variableOf(name),
       unit: setting.kind === "number" ? setting.unit : "",
       default: name === "zone" ? "the host's name" : String(setting.default),
-      range,
+      range: rangeOf(setting),
       what: setting.what,
     };
   });
 }
 
+function rangeOf(setting: NumberSetting | TextSetting | ChoiceSetting<string>): string {
+  if (setting.kind === "number") return `${setting.min} … ${setting.max}`;
+  return setting.kind === "choice" ? setting.choices.join(", ") : setting.form;
+}
+
+export interface EffectiveSetting {
+  readonly name: SettingName;
+  readonly value: string | number;
+  readonly unit: string;
+  readonly source: Source;
+}
+
 /** What `config show --effective` prints: each value and where it comes from. */
-export function describeEffective(loaded: LoadedSettings): readonly { readonly name: SettingName; readonly value: string | number; readonly unit: string; readonly source: Source }[] {
+export function describeEffective(loaded: LoadedSettings): readonly EffectiveSetting[] {
   return describeSettings().map(({ name, unit }) => ({ name, value: loaded.settings[name], unit, source: loaded.sources[name] }));
 }
 

@@ -9,7 +9,7 @@ const ALL_TYPES = Object.values(STREAM_TYPE).reduce((all, bit) => all | bit, 0);
 /** What is there but could not be read just now is read again after this. */
 export const READ_AGAIN_MS = 100;
 
-/** Watches one stream from its creation until `close`, so that nothing is missed between a read and a wait; takes a follower's place as long. */
+/** Watches one stream from its creation until `close`, so that nothing is missed between a read and a wait. Takes a follower's place. */
 export class Arrival implements StreamWatcher {
   readonly #types: number;
   readonly #places: FollowerPlaces;

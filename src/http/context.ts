@@ -14,6 +14,6 @@ export interface HttpContext {
   /** Aborted when the server stops: waiting requests answer, followed streams end. */
   readonly stopping: AbortSignal;
   readonly followers: FollowerPlaces;
-  /** Longest time of a handler, in milliseconds, on every route but publish, whose deadline the gateway keeps (a timer and a signal less for each message). */
+  /** Longest time of a handler, in milliseconds; not of publish, whose deadline the gateway keeps (a timer and a signal less for each). */
   readonly handlerTimeout: number;
 }

@@ -19,7 +19,8 @@ export function messageBody(payload: Buffer, headers: Readonly<Record<string, st
 
 /** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, payload}`. */
 export function entryJson(entry: StreamEntry): string {
-  const { headers, contentType, encoding, payload } = entry.type === "presence" || entry.type === "state" ? jsonEntry(entry.body) : messageEntry(entry.body);
+  const isMessage = entry.type === "uplink" || entry.type === "downlink";
+  const { headers, contentType, encoding, payload } = isMessage ? messageEntry(entry.body) : jsonEntry(entry.body);
   const head = {
     offset: String(entry.offset),
     time: new Date(entry.time).toISOString(),

@@ -18,8 +18,16 @@ const RETRY_MS = 2000;
 const SLOW_READER_MS = 30_000;
 const PAGE_ENTRIES = 256;
 
-/** Closes the arrival, and resolves, when the client has gone, reads too slowly, or the server stops. At most one page and the socket's own buffer wait unsent. */
-export async function follow(context: HttpContext, response: ServerResponse, device: string, arrival: Arrival, after: number, types: readonly EntryType[] | undefined): Promise<void> {
+export interface Followed {
+  readonly device: string;
+  readonly after: number;
+  readonly types: readonly EntryType[] | undefined;
+  /** Watches the stream already; closed at the end. */
+  readonly arrival: Arrival;
+}
+
+/** Resolves when the client has gone, reads too slowly, or the server stops. At most one page and the socket's own buffer wait unsent. */
+export async function follow(context: HttpContext, response: ServerResponse, { device, after, types, arrival }: Followed): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   response.on("error", () => gone.abort());
@@ -57,8 +65,8 @@ export async function follow(context: HttpContext, response: ServerResponse, dev
 }
 
 function events(page: StreamPage): string {
-  let text = "";
-  if (page.gap !== undefined) text += `id: ${page.gap.to}\nevent: gap\ndata: ${JSON.stringify({ from: String(page.gap.from), to: String(page.gap.to) })}\n\n`;
+  const { gap } = page;
+  let text = gap === undefined ? "" : `id: ${gap.to}\nevent: gap\ndata: {"from":"${gap.from}","to":"${gap.to}"}\n\n`;
   for (const entry of page.entries) text += `id: ${entry.offset}\ndata: ${entryJson(entry).replace(/\r\n|\r|\n/g, "\ndata: ")}\n\n`;
   return text;
 }

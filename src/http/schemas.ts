@@ -10,7 +10,11 @@ export const Position = Type.String({ pattern: POSITION, description: "An offset
 
 /** The server checks the rest of what a device's id must be, for every route at once. */
 export const DeviceParams = Type.Object({
-  device: Type.String({ minLength: 1, maxLength: MAX_DEVICE_BYTES, description: `The device's id, percent-encoded: 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.` }),
+  device: Type.String({
+    minLength: 1,
+    maxLength: MAX_DEVICE_BYTES,
+    description: `The device's id, percent-encoded: 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.`,
+  }),
 });
 
 /** An idempotency key. */
@@ -33,18 +37,20 @@ export const PROBLEMS = { "4xx": Problem, "5xx": Problem };
 
 export const Stored = Type.Object({ device: Type.String(), offset: Position, duplicate: Type.Boolean() });
 
-export const EntryTypeName = Type.Union([Type.Literal("uplink"), Type.Literal("downlink"), Type.Literal("presence"), Type.Literal("state")]);
+export const EntryTypeName = Type.Union(["uplink", "downlink", "presence", "state"].map((type) => Type.Literal(type)));
 
 export const Entry = Type.Object({
   offset: Position,
   time: Type.String({ format: "date-time", description: "When the leader admitted it." }),
   type: EntryTypeName,
-  publisher: Type.String({ description: "Empty for the device itself, `backend` for publishes with a key, else the server's publisher name." }),
+  publisher: Type.String({ description: "Empty: the device itself. `backend`: a publish with a key, a change of state." }),
   session: Type.Optional(Type.String()),
   series: Type.Optional(Type.String({ description: "The publisher's own number, where it has a series." })),
   headers: Type.Record(Type.String(), Type.String()),
   contentType: Type.String(),
-  encoding: Type.Union([Type.Literal("json"), Type.Literal("text"), Type.Literal("base64")], { description: "What `payload` is: a JSON value, a text, or bytes in base64." }),
+  encoding: Type.Union([Type.Literal("json"), Type.Literal("text"), Type.Literal("base64")], {
+    description: "What `payload` is: a JSON value, a text, or bytes in base64.",
+  }),
   payload: Type.Unknown(),
 });
 
@@ -57,7 +63,11 @@ export const Page = Type.Object({
   gap: Type.Optional(Gap),
 });
 
-export const Document = Type.Object({ version: Type.Integer({ description: "0: never written." }), offset: Position, document: Type.Record(Type.String(), Type.Unknown()) });
+export const Document = Type.Object({
+  version: Type.Integer({ description: "0: never written." }),
+  offset: Position,
+  document: Type.Record(Type.String(), Type.Unknown()),
+});
 
 export const Device = Type.Object({
   device: Type.String(),
@@ -81,7 +91,9 @@ export const Explanation = Type.Object({
   followers: Type.Integer({ description: "Followed streams of this device on this node." }),
   commit: Position,
   applied: Position,
-  waits: Type.Union([Type.Object({ messages: Type.Integer(), bytes: Type.Integer(), why: Type.String() }), Type.Null()], { description: "What waits for this device at this node, and why." }),
+  waits: Type.Union([Type.Object({ messages: Type.Integer(), bytes: Type.Integer(), why: Type.String() }), Type.Null()], {
+    description: "What waits for this device at this node, and why.",
+  }),
   offset: Type.Optional(Type.Object({ offset: Position, is: Type.String(), entry: Type.Optional(Entry) })),
   key: Type.Optional(Type.Object({ key: Type.String(), is: Type.String(), offset: Position, position: Position })),
 });

@@ -110,7 +110,12 @@ async function build(context: HttpContext): Promise<Server> {
   await server.register(swagger, {
     openapi: {
       openapi: "3.1.0",
-      info: { title: "Bellhop", version: context.node.status().version, description: "One stream per device, on disk before it is answered, once, in order.", license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+      info: {
+        title: "Bellhop",
+        version: context.node.status().version,
+        description: "One stream per device, on disk before it is answered, once, in order.",
+        license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+      },
     },
   });
   await server.register(swaggerUi, { routePrefix: "/docs" });
@@ -128,16 +133,20 @@ async function build(context: HttpContext): Promise<Server> {
 
 function checkDeviceId(request: FastifyRequest): void {
   const { device } = request.params as { device?: string };
-  if (device !== undefined && !isDeviceId(device)) throw new BellhopError("bad_request", `A device's id has 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.`);
+  if (device !== undefined && !isDeviceId(device)) {
+    throw new BellhopError("bad_request", `A device's id has 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.`);
+  }
 }
 
-/** A web page that some browser on this machine shows must not reach the broker: no other origin, and no name that was made to point here. */
+/** A web page that a browser on this machine shows must not reach the broker: no other origin, no name that was made to point here. */
 function refuseForeignPages(request: FastifyRequest): void {
   const { host = "", origin } = request.headers;
   if (!/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/.test(host)) {
-    throw new BellhopError("forbidden", `The Host header is ${JSON.stringify(host)}; without credentials only loopback names are answered.`);
+    throw new BellhopError("forbidden", `The Host is ${JSON.stringify(host)}; without credentials only loopback names are answered.`);
   }
-  if (origin !== undefined && origin !== `http://${host}`) throw new BellhopError("forbidden", `Requests from pages of ${JSON.stringify(origin)} are not answered.`);
+  if (origin !== undefined && origin !== `http://${host}`) {
+    throw new BellhopError("forbidden", `Requests from pages of ${JSON.stringify(origin)} are not answered.`);
+  }
 }
 
 /** What is not HTTP, too large a head or too slow: answered below the framework. */
@@ -149,5 +158,6 @@ function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
   const code = error.code === "HPE_HEADER_OVERFLOW" ? "too_large" : error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "idle" : "bad_request";
   const problem = problemOf(code, "");
   const body = JSON.stringify(problem);
-  socket.end(`HTTP/1.1 ${problem.status} ${code}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
+  const headers = [`content-type: ${PROBLEM_TYPE}`, `content-length: ${Buffer.byteLength(body)}`, "connection: close"];
+  socket.end(`HTTP/1.1 ${problem.status} ${code}\r\n${headers.join("\r\n")}\r\n\r\n${body}`);
 }

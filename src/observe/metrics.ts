@@ -27,8 +27,10 @@ export function createMetrics(sources: MetricSources): Metrics {
   collectDefaultMetrics({ register: registry }); // process, heap, garbage collection and the delay of the event loop
   const registers = [registry];
 
-  new Gauge({ name: "bellhop_build_info", help: "1; the labels say what runs.", labelNames: ["version", "node", "runtime"], registers }).set(
-    { version: sources.build.version, node: sources.build.node, runtime: process.version },
+  const { version, node } = sources.build;
+  const labelNames = ["version", "node", "runtime"];
+  new Gauge({ name: "bellhop_build_info", help: "1; the labels say what runs.", labelNames, registers }).set(
+    { version, node, runtime: process.version },
     1,
   );
 

@@ -41,7 +41,15 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
 
   server.get(
     "/v1/devices/:device",
-    { handlerTimeout, schema: { summary: "A device: presence, positions, session", tags: ["devices"], params: DeviceParams, response: { 200: Device, ...PROBLEMS } } },
+    {
+      handlerTimeout,
+      schema: {
+        summary: "A device: presence, positions, session",
+        tags: ["devices"],
+        params: DeviceParams,
+        response: { 200: Device, ...PROBLEMS },
+      },
+    },
     async (request, reply) => {
       const view = node.device(request.params.device);
       if (view === undefined) throw new BellhopError("unknown_device");
@@ -97,7 +105,8 @@ function explained({ node }: HttpContext, device: string) {
   const view = node.explain(device);
   if (view === undefined) throw new BellhopError("unknown_device");
   const { bucket, leader, epoch, members, window, followers, waits } = view;
-  return { ...deviceJson(view), bucket, leader, epoch, members, window, followers, waits: waits ?? null, commit: String(view.commit), applied: String(view.applied) };
+  const positions = { commit: String(view.commit), applied: String(view.applied) };
+  return { ...deviceJson(view), bucket, leader, epoch, members, window, followers, waits: waits ?? null, ...positions };
 }
 
 /** `stored` with its entry, `forgotten` by retention, or `absent` so far. */

@@ -8,7 +8,9 @@ import type { Server } from "../server.ts";
 export function healthRoutes(server: Server, context: HttpContext): void {
   const { node, metrics, followers, stopping } = context;
 
-  server.get("/livez", { exposeHeadRoute: true, schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) => reply.type("text/plain").send("ok\n"));
+  server.get("/livez", { exposeHeadRoute: true, schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) =>
+    reply.type("text/plain").send("ok\n"),
+  );
 
   server.get(
     "/readyz",
@@ -17,7 +19,7 @@ export function healthRoutes(server: Server, context: HttpContext): void {
       schema: {
         summary: "The node takes traffic",
         tags: ["operating"],
-        querystring: Type.Object({ verbose: Type.Optional(Type.String({ description: "Say what is looked at and why it is not ready." })) }),
+        querystring: Type.Object({ verbose: Type.Optional(Type.String({ description: "Say what is looked at, and why it is not." })) }),
       },
     },
     async (request, reply) => {
@@ -27,15 +29,19 @@ export function healthRoutes(server: Server, context: HttpContext): void {
       void reply.code(ready ? 200 : 503).type("text/plain");
       if (!ready) void reply.header("retry-after", 1);
       if (request.query.verbose === undefined) return reply.send(ready ? "ok\n" : "not ready\n");
-      const lines = [ready ? "ready" : "not ready", ...why, `buckets: ${status.buckets.open} of ${status.buckets.total} open, ${status.buckets.led} led here`];
+      const { open, total, led } = status.buckets;
+      const lines = [ready ? "ready" : "not ready", ...why, `buckets: ${open} of ${total} open, ${led} led here`];
       return reply.send(`${lines.join("\n")}\n`);
     },
   );
 
-  server.get("/metrics", { schema: { summary: "Metrics for Prometheus", tags: ["operating"] } }, async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+  server.get("/metrics", { schema: { summary: "Metrics for Prometheus", tags: ["operating"] } }, async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.text()),
+  );
 
-  server.get("/v1/status", { schema: { summary: "The node in one view", tags: ["operating"], response: { 200: Status, ...PROBLEMS } } }, async (_request, reply) => {
-    const { node: id, incarnation, version, uptimeSeconds, ready, why, buckets, devices, waiting, numbers } = node.status();
-    return reply.send({ node: id, incarnation, version, uptimeSeconds, ready, why: [...why], buckets, devices, followers: followers.taken, waiting, numbers });
+  const statusSchema = { summary: "The node in one view", tags: ["operating"], response: { 200: Status, ...PROBLEMS } };
+  server.get("/v1/status", { schema: statusSchema }, async (_request, reply) => {
+    const { why, ...status } = node.status();
+    return reply.send({ ...status, why: [...why], followers: followers.taken });
   });
 }

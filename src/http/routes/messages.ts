@@ -21,13 +21,19 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       bodyLimit: context.settings.maxPayloadBytes,
       schema: {
         summary: "Publish a message to a device",
-        description: "The body is the payload, of any content type. Answered with 201 once it is on the disk of every member; the same Idempotency-Key again gets 200 and the first offset.",
+        description:
+          "The body is the payload, of any content type. Answered with 201 once it is on the disk of every member; " +
+          "the same Idempotency-Key again gets 200 and the first offset.",
         tags: ["messages"],
         consumes: ["application/json", "text/plain", "application/octet-stream"],
         params: DeviceParams,
         headers: Type.Object({
-          "idempotency-key": Type.Optional(Type.String({ description: "1 to 255 visible characters; without one a retry may be stored twice." })),
-          "bellhop-expires": Type.Optional(Type.String({ description: "Seconds from now, or a time (RFC 3339): after it the message is skipped." })),
+          "idempotency-key": Type.Optional(
+            Type.String({ description: "1 to 255 visible characters; without one a retry may be stored twice." }),
+          ),
+          "bellhop-expires": Type.Optional(
+            Type.String({ description: "Seconds from now, or a time (RFC 3339): after it the message is skipped." }),
+          ),
         }),
         response: { 200: Stored, 201: Stored, ...PROBLEMS },
       },
@@ -37,7 +43,8 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       const contentType = request.headers["content-type"];
       const expiry = request.headers["bellhop-expires"];
       const payload = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-      const headers = carried({ "content-type": contentType, traceparent: request.headers["traceparent"] }, context.settings.maxHeadersBytes);
+      const given = { "content-type": contentType, traceparent: request.headers["traceparent"] };
+      const headers = carried(given, context.settings.maxHeadersBytes);
       const expires = expiryOf(expiry, Date.now());
       const answer = await ask(
         context.node,
@@ -73,7 +80,9 @@ function carried(given: Readonly<Record<string, string | string[] | undefined>>,
     if (typeof value !== "string") continue;
     const bytes = Buffer.byteLength(value);
     total += name.length + bytes;
-    if (bytes > MAX_HEADER_VALUE_BYTES) throw new BellhopError("too_large", `The header ${name} has ${bytes} bytes, the limit is ${MAX_HEADER_VALUE_BYTES}.`);
+    if (bytes > MAX_HEADER_VALUE_BYTES) {
+      throw new BellhopError("too_large", `The header ${name} has ${bytes} bytes, the limit is ${MAX_HEADER_VALUE_BYTES}.`);
+    }
     if (total > maxBytes) throw new BellhopError("too_large", `The headers have more than ${maxBytes} bytes (maxHeadersBytes).`);
     headers[name] = value;
   }
@@ -83,8 +92,11 @@ function carried(given: Readonly<Record<string, string | string[] | undefined>>,
 /** Milliseconds since 1970, 0 for never. What has expired is refused by the leader, who first looks whether it is a duplicate (A6). */
 function expiryOf(header: string | undefined, now: number): number {
   if (header === undefined) return 0;
-  const time = /^[1-9]\d{0,9}$/.test(header) ? now + Number(header) * 1000 : /^\d{4}-\d\d-\d\dT/.test(header) ? Date.parse(header) : Number.NaN;
-  if (Number.isNaN(time)) throw new BellhopError("bad_request", "Bellhop-Expires must be seconds from now, or a time such as 2030-01-31T12:00:00Z.");
+  if (/^[1-9]\d{0,9}$/.test(header)) return now + Number(header) * 1000;
+  const time = /^\d{4}-\d\d-\d\dT/.test(header) ? Date.parse(header) : Number.NaN;
+  if (Number.isNaN(time)) {
+    throw new BellhopError("bad_request", "Bellhop-Expires must be seconds from now, or a time such as 2030-01-31T12:00:00Z.");
+  }
   return time;
 }
 

@@ -15,9 +15,15 @@ import type { Server } from "../server.ts";
 type Which = "reported" | "desired";
 
 const WhichQuery = Type.Object({
-  document: Type.Optional(Type.Union([Type.Literal("reported"), Type.Literal("desired")], { description: "Which document is changed. Default `desired`." })),
+  document: Type.Optional(
+    Type.Union([Type.Literal("reported"), Type.Literal("desired")], { description: "Which document is changed. Default `desired`." }),
+  ),
 });
-const Conditions = Type.Object({ "if-match": Type.Optional(Type.String({ description: "An ETag that was read; the change is made only if the document is still the same." })) });
+const Conditions = Type.Object({
+  "if-match": Type.Optional(
+    Type.String({ description: "An ETag that was read; the change is made only if the document is still the same." }),
+  ),
+});
 const Changed = Type.Object({ device: Type.String(), document: Type.String(), version: Type.Integer(), offset: Position });
 const EMPTY: StateDocument = { document: Buffer.from("{}"), version: 0, offset: 0 };
 
@@ -32,7 +38,9 @@ export function stateRoutes(server: Server, context: HttpContext): void {
         summary: "Read a device's state",
         tags: ["state"],
         params: DeviceParams,
-        querystring: Type.Object({ at: Type.Optional(Type.String({ pattern: "^\\d{1,15}$", description: "Wait until this offset is applied." })) }),
+        querystring: Type.Object({
+          at: Type.Optional(Type.String({ pattern: "^\\d{1,15}$", description: "Wait until this offset is applied." })),
+        }),
         response: { 200: Type.Object({ device: Type.String(), reported: Document, desired: Document }), ...PROBLEMS },
       },
     },
@@ -43,7 +51,8 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       const tag = `"reported-${reported.version}.desired-${desired.version}"`;
       void reply.header("etag", tag);
       if (request.headers["if-none-match"] === tag) return (reply as FastifyReply).code(304).send();
-      return sendJson(reply, `{"device":${JSON.stringify(device)},"reported":${documentJson(reported)},"desired":${documentJson(desired)}}`);
+      const parts = [`"device":${JSON.stringify(device)}`, `"reported":${documentJson(reported)}`, `"desired":${documentJson(desired)}`];
+      return sendJson(reply, `{${parts.join(",")}}`);
     },
   );
 
@@ -71,7 +80,8 @@ export function stateRoutes(server: Server, context: HttpContext): void {
         const document = objectOf(request.body);
         const answer = await ask(node, { type: "state", device, which, how, document, ifVersion }, settings.publishSeconds * 1000);
         if (answer.type !== "changed") throw new BellhopError("internal");
-        return reply.header("etag", `"${which}-${answer.version}"`).send({ device, document: which, version: answer.version, offset: String(answer.offset) });
+        const { version, offset } = answer;
+        return reply.header("etag", `"${which}-${version}"`).send({ device, document: which, version, offset: String(offset) });
       },
     );
   }

@@ -16,9 +16,15 @@ const DEFAULT_LIMIT = 100;
 const TYPES = "(?:uplink|downlink|presence|state)";
 
 const StreamQuery = Type.Object({
-  after: Type.Optional(Type.String({ pattern: "^(?:\\d{1,15}|end)$", description: "Entries behind this offset; `end` for those still to come. Default 0." })),
-  limit: Type.Optional(Type.Integer({ minimum: 1, description: `Most entries in the page. Default ${DEFAULT_LIMIT}; the setting pageEntries bounds it.` })),
-  wait: Type.Optional(Type.String({ pattern: "^\\d{1,4}s?$", description: "Where there is nothing yet, wait so many seconds for it: `20s`. The setting maxLongPollSeconds bounds it." })),
+  after: Type.Optional(
+    Type.String({ pattern: "^(?:\\d{1,15}|end)$", description: "Entries behind this offset; `end` for those still to come. Default 0." }),
+  ),
+  limit: Type.Optional(
+    Type.Integer({ minimum: 1, description: `Most entries in the page. Default ${DEFAULT_LIMIT}; the setting pageEntries bounds it.` }),
+  ),
+  wait: Type.Optional(
+    Type.String({ pattern: "^\\d{1,4}s?$", description: "Wait so long for what is not there yet: `20s`. Bounded by maxLongPollSeconds." }),
+  ),
   type: Type.Optional(Type.String({ pattern: `^${TYPES}(?:,${TYPES})*$`, description: "Only these types, separated by commas." })),
 });
 
@@ -50,7 +56,9 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       handlerTimeout,
       schema: {
         summary: "Read or follow a device's stream",
-        description: "Entries in order. With `Accept: text/event-stream` it follows: `id` is a position for Last-Event-ID, a `gap` event tells what is missing, a comment comes every 15 s.",
+        description:
+          "Entries in order. With `Accept: text/event-stream` it follows: `id` is a position for Last-Event-ID, " +
+          "a `gap` event tells what is missing, a comment comes every 15 s.",
         tags: ["streams"],
         produces: ["application/json", "text/event-stream"],
         params: DeviceParams,
@@ -66,7 +74,7 @@ export function streamRoutes(server: Server, context: HttpContext): void {
         const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
         const arrival = new Arrival(node, followers, device, types);
         reply.hijack();
-        void follow(context, reply.raw, device, arrival, after, types);
+        void follow(context, reply.raw, { device, after, types, arrival });
         return reply;
       }
 
@@ -91,7 +99,9 @@ function positionOf(context: HttpContext, device: string, after: string | undefi
 
 function lastEventId(header: string | string[] | undefined): string | undefined {
   if (header === undefined || header === "") return undefined;
-  if (typeof header !== "string" || !/^\d{1,15}$/.test(header)) throw new BellhopError("bad_request", "Last-Event-ID must be the id of an event of this stream.");
+  if (typeof header !== "string" || !/^\d{1,15}$/.test(header)) {
+    throw new BellhopError("bad_request", "Last-Event-ID must be the id of an event of this stream.");
+  }
   return header;
 }
 
