@@ -4,10 +4,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { NodeWorld } from "./node-world.ts";
 import { ReplicaWorld } from "./replica-world.ts";
 import type { World } from "./world.ts";
 
 const WORLDS: Readonly<Record<string, () => World>> = {
+  node: () => new NodeWorld(),
   replica: () => new ReplicaWorld(),
 };
 

@@ -138,7 +138,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** The link to a node broke: what was on it may be lost, so its lines attach anew; same node or another, the answer tells. */
   linkLost(node: string): void {
     for (let bucket = 0; bucket < this.#lines.length; bucket += 1) this.#pause(bucket, (line) => line.leader === node);
-    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node && !sentOnce(waiting)) waiting.askAt = this.now;
+    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node) waiting.askAt = this.now;
   }
 
   answered(from: string, bucket: number, answer: HopAnswer): void {
@@ -251,7 +251,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #settleHeld(held: Held, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
-    if (answer.type === "failed" && ASK_AGAIN.has(answer.code) && this.now < held.deadline) return this.#askLater(held);
+    if (answer.type === "failed" && ASK_AGAIN.has(answer.code)) return this.#askLater(held);
     this.#forgetHeld(held);
     held.done(answer);
   }
@@ -295,6 +295,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     const line = this.#lines[bucket]?.get(answer.session);
     if (line === undefined || line.state !== "attached") return;
     if (answer.epoch < line.epoch) return; // R29: a refusal of an epoch below the attached one
+    if (answer.code === "gap" && answer.expected > line.sent) return; // behind what was given back to the device: nothing of this line is missing
     if (answer.code === "gap" || ASK_AGAIN.has(answer.code)) {
       line.socket.credit(0);
       this.#attach(line);

@@ -93,7 +93,6 @@ export class Line implements DeviceLine {
       this.#refuse(expected, "no_credit");
       return;
     }
-    this.refusedAt = 0;
     const frame: Frame = { kind, code, bytes, start, end };
     this.taken = series;
     this.given = Math.max(this.given, series);

@@ -216,6 +216,19 @@ describe("what the leader cannot take", () => {
     expect(socket.said()).toEqual(["ACK 4"]);
   });
 
+  test("the gaps behind it are of frames that were given back: they change nothing", () => {
+    const rig = new Rig();
+    const socket = rig.connect();
+    socket.send(1, 4);
+    rig.refused(3, "storage_full");
+    rig.refused(3, "gap");
+    expect(socket.said()).toEqual(["REFUSE 3 storage_full"]);
+    expect(rig.hops()).toEqual([]);
+    socket.send(3);
+    rig.refused(3, "gap"); // now it may be this one
+    rig.asked("reattach");
+  });
+
   test("an ACK for what was given back counts: the leader took it after all", () => {
     const rig = new Rig();
     const socket = rig.connect();
