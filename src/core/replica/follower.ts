@@ -148,10 +148,10 @@ export class Follower {
     return true;
   }
 
-  /** What is committed is the same everywhere, also where its epoch is forgotten here. */
   #joinsOn(prev: number, prevEpoch: number): boolean {
-    const { log, commit } = this.#copy;
-    if (prev <= this.#matched || prev < Math.min(log.floor, commit + 1)) return true;
+    const { log } = this.#copy;
+    if (prev <= this.#matched) return true;
+    if (this.#standing === "member" && prev < log.floor) return true; // committed, so the same on every member; a learner may come from before a loss (R9)
     return log.epochAt(prev) === prevEpoch; // R13: prev must match
   }
 

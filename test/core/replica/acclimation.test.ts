@@ -291,6 +291,14 @@ describe("a learner", () => {
     expect(rig.said()).toEqual(["c report 3…5 not whole"]);
   });
 
+  test("from before an accepted loss joins on nowhere below its floor", () => {
+    const rig = new Rig({ ...EMPTY, floor: 3, last: 5, epochs: [{ epoch: 1, first: 3 }], applied: 5 });
+    rig.table({ ...record(2, "b", ["b"], [member("a", 7)]), generation: 1 });
+    append(rig, 1, 2, 1);
+    rig.sync();
+    expect(rig.said()).toEqual(["b report 3…5"]);
+  });
+
   test("after an accepted loss, what it took for committed makes way for a snapshot", () => {
     const rig = new Rig({ ...holding(1, 1, 1), applied: 3 });
     rig.table({ ...record(2, "b", ["b"], [member("a", 7)]), generation: 1 });
