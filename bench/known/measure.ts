@@ -44,7 +44,8 @@ export async function measureKnown(data: string): Promise<string> {
 
 function run(plan: KnownPlan): Promise<KnownResult> {
   return new Promise<KnownResult>((resolve, reject) => {
-    const child = fork(sibling("./known/main"), [JSON.stringify(plan)], { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+    // What the broker logs goes to stderr: standard output is for the table.
+    const child = fork(sibling("./known/main"), [JSON.stringify(plan)], { stdio: ["ignore", process.stderr, "inherit", "ipc"] });
     child.on("message", (result) => resolve(result as KnownResult));
     child.on("error", reject);
     child.on("exit", (code) => reject(new Error(`The run with ${plan.known} known devices ended with exit code ${code}.`)));

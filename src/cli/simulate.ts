@@ -108,5 +108,5 @@ function failure(error: Error | undefined): CliError {
   if (!(error instanceof DeviceError)) return new CliError("failed", "stopped", error?.message ?? "The device was stopped.");
   const exit = isErrorCode(error.code) ? exitOf(error.code) : "failed";
   const next = error.code === "taken_over" ? "another process is this device now; give this one another id" : "";
-  return new CliError(exit, error.code, error.message, "", next);
+  return new CliError(exit, error.code, error.message.replace(`${error.code}: `, ""), "", next);
 }
