@@ -407,8 +407,9 @@ export class Admission implements Lead, Applied {
   }
 
   #tellReattached(to: GatewayId, request: Request<"reattach">, session: Session): void {
-    this.#ready.push({ to, answer: this.#attached(to, request.request, session, session.last, request.attachment) });
-    this.#tellVoids(to, session);
+    const answer = this.#attached(to, request.request, session, session.last, request.attachment);
+    this.#tellVoids(to, session); // before `last` acknowledges them (R27)
+    this.#ready.push({ to, answer });
     this.#answerReady();
   }
 
