@@ -164,7 +164,10 @@ export class Leader implements Leadership {
   #appended(peer: Peer, message: Message<"appended">): void {
     assert(message.match <= this.copy.log.last, "nobody holds more of this epoch than its leader");
     peer.round = Math.max(peer.round, message.round);
-    if (message.whole && message.match >= peer.wholeFrom) peer.whole = true; // R17: not if a newer snapshot has since taken its place
+    if (message.whole && message.match >= peer.wholeFrom) { // R17: not if a newer snapshot has since taken its place
+      peer.whole = true;
+      if (peer.snapshot !== undefined) peer.restart(message.match + 1); // the answer to the last of its history was lost
+    }
     peer.acknowledged(message.match);
     if (peer.whole && peer.match === this.copy.log.last) peer.movedAt = this.copy.now;
     this.#advance();

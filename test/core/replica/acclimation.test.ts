@@ -80,6 +80,18 @@ describe("a leader and its learner", () => {
     expect(rig.said()).toEqual(["d history 3 4 5"]);
   });
 
+  test("a whole copy's acknowledgement ends it, also when the answer to the last history was lost", () => {
+    const rig = leader(3, 3);
+    report(rig, 0);
+    installed(rig, 5, 3, 2);
+    rig.appended("d", 2, 5, {}, FROM_D);
+    rig.table(record(2, "a", ["a", member("d", 7)]));
+    rig.add(1);
+    rig.sent();
+    rig.flush();
+    expect(rig.said()).toEqual(["d append 5/2 +1 commit 5 round 0"]);
+  });
+
   test("a delayed report takes no whole copy for another", () => {
     const rig = leader(3);
     report(rig, 4);
