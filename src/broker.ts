@@ -63,7 +63,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
       build: { version: VERSION, node: settings.node },
       numbers: () => node.status().numbers,
       waiting: () => node.status().waiting,
-      histograms: { event_loop_delay: loop },
+      histograms: { event_loop_delay: loop, log_write: storage.log.writeTimes },
     });
     const device = await startDeviceServer({ node, settings, log });
     undo.unshift(() => device.close());

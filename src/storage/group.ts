@@ -22,6 +22,8 @@ export class Group {
   records = 0;
   crc = 0;
   written = false;
+  /** When it was handed to the disk, milliseconds of the monotonic clock. */
+  handedAt = 0;
   #crcOfRecords = CRC_OF_NOTHING;
 
   /** @param capacity bytes it may take, header included; at most those of the buffer. */

@@ -1,5 +1,6 @@
 // The write-ahead log of a node (docs/storage.md): records go into the open group, groups to the disk in their order, several at once.
 
+import { createHistogram } from "node:perf_hooks";
 import { assert } from "../base/assert.ts";
 import { Ring } from "../base/ring.ts";
 import type { Entry } from "../core/entry.ts";
@@ -26,6 +27,7 @@ interface Waiter {
 }
 
 export class WriteAheadLog implements Log {
+  readonly writeTimes = createHistogram();
   readonly #copies: Copies;
   readonly #events: LogEvents;
   readonly #settings: LogSettings;
@@ -254,6 +256,7 @@ export class WriteAheadLog implements Log {
       if (group === undefined || group.segment.file === undefined) return; // its segment is still being prepared
       this.#waiting.shift();
       this.#inFlight.push(group);
+      group.handedAt = performance.now();
       const segment = group.segment;
       if (segment.firstSequence === group.sequence) segment.crcBefore = this.#lastCrc;
       const bytes = group.finish(this.#durable, this.#lastCrc);
@@ -286,6 +289,7 @@ export class WriteAheadLog implements Log {
   #onWritten(group: Group, bytes: number): void {
     if (this.#failure !== undefined) return; // nothing becomes durable after a failure (R24)
     group.written = true;
+    this.writeTimes.record(Math.max(1, Math.round((performance.now() - group.handedAt) * 1e6)));
     this.#bytesWritten += bytes;
     this.#groups += 1;
     this.#setFull(group, false);
