@@ -72,10 +72,10 @@ export class Copy {
     this.commit = index;
   }
 
-  /** R9: an operator takes this copy for what there is. Where its state does not lie within its log, the log goes on from the state. */
+  /** R9: an operator takes this copy for what there is. Where its log does not lead on from its state, the log begins anew after the state. */
   acceptLoss(): void {
     const { log, applied } = this;
-    if (applied < log.base || applied > log.last) {
+    if (applied < log.base || applied < log.floor - 1 || applied > log.last) {
       this.reset({ floor: applied + 1, base: applied, baseEpoch: log.lastEpoch, last: applied, epochs: [], time: log.lastTime });
     }
     this.incomplete = false;

@@ -328,8 +328,12 @@ describe("an accepted loss (R9)", () => {
     expect(rig.written).toMatchObject([{ index: 3, epoch: 4 }]);
   });
 
-  test("goes on from the state where the log does not join on to it", () => {
-    const rig = new Rig({ ...EMPTY, base: 9, baseEpoch: 3, last: 9, applied: 4, incomplete: true });
+  test.each([
+    ["joined on later", { base: 9, baseEpoch: 3, last: 9, epochs: [] }],
+    ["has forgotten what follows", { floor: 7, last: 9, epochs: [{ epoch: 3, first: 7 }] }],
+    ["ends before", { last: 3, epochs: [{ epoch: 3, first: 1 }] }],
+  ])("goes on from the state where the log %s", (_what, log) => {
+    const rig = new Rig({ ...EMPTY, ...log, applied: 4, incomplete: true });
     rig.table({ ...record(5, "a", ["a"]), generation: 1 });
     expect(rig.calls).toEqual(["reset 4/3", "floor 5", "mark false"]);
     rig.sync();
