@@ -3,6 +3,7 @@
 import type { CoreNode } from "../core/node.ts";
 import type { Checkpoint } from "../core/stream/machine.ts";
 import type { Log, StateStore } from "../storage/port.ts";
+import { isFull } from "../storage/vfs.ts";
 
 export interface CheckpointLimits {
   /** Seconds from one round over all buckets to the next. */
@@ -81,7 +82,7 @@ export class Checkpointer {
     try {
       await this.#state.checkpoint(bucket, applied, writes);
     } catch (error) {
-      if (isDiskFull(error)) return; // the log keeps what the checkpoint lacks
+      if (isFull(error)) return; // the log keeps what the checkpoint lacks
       throw error;
     }
     this.#taken.delete(bucket);
@@ -100,10 +101,4 @@ export class Checkpointer {
       });
     }
   }
-}
-
-/** The state store passes the system's error on as its number or its words. */
-function isDiskFull(error: unknown): boolean {
-  const { code, message } = error as { code?: unknown; message?: string };
-  return code === "ENOSPC" || code === 28 || /no space left/i.test(message ?? "");
 }

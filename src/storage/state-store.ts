@@ -1,10 +1,14 @@
 // The state store on lmdb (docs/storage.md): reads are synchronous, checkpoints are transactions written on lmdb's own thread.
 
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { existsSync, promises as fs, renameSync, rmSync, statfsSync, statSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { open } from "lmdb";
 import type { RootDatabase } from "lmdb";
 import { assert } from "../base/assert.ts";
+import { StorageError } from "./errors.ts";
+import { mostAdded, mostBytes, mostCopied, ownPages, treePages } from "./state-pages.ts";
+import type { LmdbStats } from "./state-pages.ts";
 import type { StateStore, StateStoreWrite } from "./port.ts";
 
 /** Longest key of the state machine, bytes; lmdb takes 1978 with the bucket in front. */
@@ -15,25 +19,21 @@ const PREFIX_BYTES = 5;
 const BEHIND_ALL = Buffer.from([0xff]); // no UTF-8 text begins with it
 /** Files below this are not worth a copy, bytes. */
 const COMPACT_ABOVE = 16 * 1024 * 1024;
+/** Zeros written at once where the file grows, bytes. */
+const ZEROS = Buffer.alloc(256 * 1024);
 
 type Lmdb = RootDatabase<Buffer, Buffer>;
 
-interface LmdbStats {
-  readonly pageSize: number;
-  readonly treeDepth: number;
-  readonly treeBranchPageCount: number;
-  readonly treeLeafPageCount: number;
-  readonly overflowPages: number;
-  readonly lastPageNumber: number;
-}
-
-/** Opens the store in a directory; where more than half of its file is free pages, it is copied compactly first. */
+/**
+ * Opens the store in a directory; where more than half of its file is free pages, and the disk has room, it is copied compactly first.
+ * @throws StorageError `damaged` where the file is no store, or has been cut
+ */
 export async function openStateStore(directory: string): Promise<StateStore> {
   const path = join(directory, "state.lmdb");
   const copy = `${path}.compact`;
   rmSync(copy, { force: true, recursive: true });
   let db = openLmdb(path);
-  if (freeShare(db) > 0.5 && fileBytes(db) > COMPACT_ABOVE) {
+  if (freeShare(db) > 0.5 && usedBytes(db) > COMPACT_ABOVE && freeOnDisk(directory) > usedBytes(db)) {
     await db.backup(copy, true);
     await db.close();
     const compacted = existsSync(join(copy, "data.mdb")) ? join(copy, "data.mdb") : copy;
@@ -41,19 +41,36 @@ export async function openStateStore(directory: string): Promise<StateStore> {
     rmSync(copy, { force: true, recursive: true });
     db = openLmdb(path);
   }
-  return new LmdbStateStore(db);
+  return new LmdbStateStore(db, path, await fs.open(path, "r+"));
 }
 
 function openLmdb(path: string): Lmdb {
-  // noSubdir keeps one file under the name given; without `noSync`, `flushed` means that it is on the disk.
-  return open<Buffer, Buffer>({ path, noSubdir: true, encoding: "binary", keyEncoding: "binary", compression: false });
+  const before = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  try {
+    // One file under the name given, synced within the commit: a sync that fails in lmdb's background would be told to nobody (R24).
+    const db = open<Buffer, Buffer>({
+      path, noSubdir: true, encoding: "binary", keyEncoding: "binary", compression: false, overlappingSync: false, eventTurnBatching: false,
+    });
+    if (before === 0 || before >= usedBytes(db)) return db;
+    // Nothing of it was read yet: a page that is mapped and not there would end the process by a signal.
+    throw new Error(`it has ${before} bytes and should have ${usedBytes(db)}`);
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new StorageError("damaged", `The state store ${path} cannot be used: ${why}. Restore the data directory from a copy.`, error);
+  }
+}
+
+function freeOnDisk(directory: string): number {
+  const { bavail, bsize } = statfsSync(directory);
+  return bavail * bsize;
 }
 
 function statsOf(db: Lmdb): LmdbStats {
   return db.getStats() as LmdbStats;
 }
 
-function fileBytes(db: Lmdb): number {
+/** Up to the last page that was ever used. */
+function usedBytes(db: Lmdb): number {
   const stats = statsOf(db);
   return (stats.lastPageNumber + 1) * stats.pageSize;
 }
@@ -66,11 +83,20 @@ function freeShare(db: Lmdb): number {
 
 class LmdbStateStore implements StateStore {
   readonly #db: Lmdb;
+  readonly #path: string;
+  readonly #file: FileHandle;
+  /** Bytes that the file has; behind `usedBytes` they are zeros. */
+  #size: number;
+  /** The last transaction: they follow one another. */
+  #turn: Promise<unknown> = Promise.resolve();
   #checkpointBytes = 0;
   #checkpoints = 0;
 
-  constructor(db: Lmdb) {
+  constructor(db: Lmdb, path: string, file: FileHandle) {
     this.#db = db;
+    this.#path = path;
+    this.#file = file;
+    this.#size = statSync(path).size;
   }
 
   applied(bucket: number): number {
@@ -91,38 +117,81 @@ class LmdbStateStore implements StateStore {
     }
   }
 
-  async checkpoint(bucket: number, applied: number, writes: readonly StateStoreWrite[]): Promise<void> {
-    await this.#transact(() => this.#put(bucket, applied, writes), writes);
+  checkpoint(bucket: number, applied: number, writes: readonly StateStoreWrite[]): Promise<void> {
+    return this.#transact(bucket, writes, () => this.#put(bucket, applied, writes));
   }
 
-  async replace(bucket: number, applied: number, writes: readonly StateStoreWrite[]): Promise<void> {
-    await this.#transact(() => {
+  replace(bucket: number, applied: number, writes: readonly StateStoreWrite[]): Promise<void> {
+    return this.#transact(bucket, [...this.#removals(bucket), ...writes], () => {
       this.#removeAll(bucket);
       this.#put(bucket, applied, writes);
-    }, writes);
+    });
   }
 
-  async drop(bucket: number): Promise<void> {
-    await this.#transact(() => this.#removeAll(bucket), []);
+  drop(bucket: number): Promise<void> {
+    return this.#transact(bucket, this.#removals(bucket), () => this.#removeAll(bucket));
   }
 
   stats(): { readonly bytes: number; readonly checkpointBytes: number; readonly checkpoints: number } {
-    return { bytes: fileBytes(this.#db), checkpointBytes: this.#checkpointBytes, checkpoints: this.#checkpoints };
+    return { bytes: this.#size, checkpointBytes: this.#checkpointBytes, checkpoints: this.#checkpoints };
   }
 
   async close(): Promise<void> {
+    await this.#turn;
+    await this.#file.close();
     await this.#db.close();
   }
 
-  /** One transaction; resolves when it is on the disk. */
-  async #transact(action: () => void, writes: readonly StateStoreWrite[]): Promise<void> {
-    this.#checkpoints += 1;
-    const { pageSize, treeDepth } = statsOf(this.#db);
-    // Each write copies at most its path through the tree, and the pages of its value.
-    for (const { value } of writes) this.#checkpointBytes += pageSize * (treeDepth + Math.floor((value?.length ?? 0) / pageSize));
-    const before = this.#db.transaction(action);
-    await before;
-    await this.#db.flushed;
+  /** One transaction behind the ones before; resolves when it is on the disk. */
+  #transact(bucket: number, writes: readonly StateStoreWrite[], action: () => void): Promise<void> {
+    const done = this.#turn.then(async () => {
+      const before = statsOf(this.#db);
+      const paths = writes.length + 1; // `applied` is one too
+      const changed = mostCopied(paths, this.#leaves(bucket, paths, before), before) + ownPages(writes, before);
+      await this.#makeRoom(mostBytes(changed + mostAdded(writes, before), before));
+      await this.#commit(action);
+      this.#checkpoints += 1;
+      const grown = Math.max(0, treePages(statsOf(this.#db)) - treePages(before));
+      this.#checkpointBytes += mostBytes(changed + grown, before);
+    });
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Leaf pages of a bucket, if they are half as full as the average at least; all that there are, where it has more than so many writes change. */
+  #leaves(bucket: number, writes: number, { entryCount, treeLeafPageCount }: LmdbStats): number {
+    const perLeaf = Math.max(entryCount / Math.max(treeLeafPageCount, 1), 1);
+    const limit = Math.ceil(writes * perLeaf);
+    const entries = this.#db.getKeysCount({ start: appliedKey(bucket), end: appliedKey(bucket + 1), limit });
+    return entries < limit ? Math.ceil((2 * entries) / perLeaf) + 2 : treeLeafPageCount;
+  }
+
+  /** lmdb tells a full disk by the error of a broken one, so the file grows here first. @throws ENOSPC or EDQUOT, with nothing changed */
+  async #makeRoom(bytes: number): Promise<void> {
+    const needed = usedBytes(this.#db) + bytes;
+    const before = Math.max(this.#size, usedBytes(this.#db));
+    try {
+      for (let at = before; at < needed; ) at += (await this.#file.write(ZEROS, 0, Math.min(ZEROS.length, needed - at), at)).bytesWritten;
+    } catch (error) {
+      await this.#file.truncate(before);
+      throw error;
+    }
+    this.#size = Math.max(before, needed);
+  }
+
+  async #commit(action: () => void): Promise<void> {
+    try {
+      await this.#db.transaction(action);
+    } catch (error) {
+      // What failed is in a promise of its own, which nobody else looks at.
+      const { commitError = Promise.reject(error) } = error as { readonly commitError?: Promise<never> };
+      const cause = await commitError.catch((inner: unknown) => inner as Error);
+      throw new StorageError("failed", `The state store ${this.#path} could not be written: ${cause.message}.`, cause);
+    }
+  }
+
+  #removals(bucket: number): StateStoreWrite[] {
+    return [...this.range(bucket, "")].map(([key]) => ({ key, value: undefined }));
   }
 
   #put(bucket: number, applied: number, writes: readonly StateStoreWrite[]): void {
