@@ -20,7 +20,8 @@ const WARM_UP_SECONDS = 3;
 const BODY = encodeBody(new Uint8Array(128).fill(0x78));
 
 const plan = JSON.parse(process.argv[2] ?? "") as KnownPlan;
-const settings = settingsWith({ data: plan.data, http: "127.0.0.1:0", device: "127.0.0.1:0", logLevel: "error", maxConnections: plan.active + OPENING_AT_ONCE });
+const connections = (plan.step === "measure" ? plan.active : 0) + OPENING_AT_ONCE;
+const settings = settingsWith({ data: plan.data, http: "127.0.0.1:0", device: "127.0.0.1:0", logLevel: "error", maxConnections: connections });
 
 let answered = 0;
 /** What the gateway told since the last turn: it must not be called from inside its own calls. */
@@ -61,17 +62,12 @@ function failing(what: string): (...details: unknown[]) => void {
   };
 }
 
-let broker = await startBroker(settings);
-await makeKnown(broker.node);
-await broker.drain();
-await broker.close();
-
 const beforeStart = performance.now();
-broker = await startBroker(settings);
+const broker = await startBroker(settings);
 const startSeconds = (performance.now() - beforeStart) / 1000;
-const result = await measure(broker.node, await connectActive(broker.node));
+if (plan.step === "make") await makeKnown(broker.node, plan.known);
+else process.send!(await measure(broker.node, await connectActive(broker.node, plan.active), plan.seconds));
 await broker.close();
-process.send!(result);
 process.disconnect();
 
 function open(node: NodeApi, number: number): Device {
@@ -81,31 +77,31 @@ function open(node: NodeApi, number: number): Device {
 }
 
 /** Every device connects, publishes once and leaves. */
-async function makeKnown(node: NodeApi): Promise<void> {
+async function makeKnown(node: NodeApi, known: number): Promise<void> {
   let opened = 0;
-  for (let left = 0; left < plan.known; await turn()) {
+  for (let left = 0; left < known; await turn()) {
     node.turn();
-    for (; opened < plan.known && opened - left < OPENING_AT_ONCE; opened += 1) open(node, opened);
+    for (; opened < known && opened - left < OPENING_AT_ONCE; opened += 1) open(node, opened);
     for (const device of welcomed.splice(0)) device.publish();
     for (const device of acked.splice(0)) {
       device.line!.closed();
       left += 1;
-      if (left % TOLD_EVERY === 0) note(`${left.toLocaleString("en")} of ${plan.known.toLocaleString("en")} devices are known; ${Math.round(memoryUsage().rss / 2 ** 20)} MiB resident`);
+      if (left % TOLD_EVERY === 0) note(`${left.toLocaleString("en")} of ${known.toLocaleString("en")} devices are known; ${Math.round(memoryUsage().rss / 2 ** 20)} MiB resident`);
     }
   }
 }
 
-async function connectActive(node: NodeApi): Promise<readonly Device[]> {
+async function connectActive(node: NodeApi, active: number): Promise<readonly Device[]> {
   const devices: Device[] = [];
-  for (let connected = 0; connected < plan.active; await turn()) {
+  for (let connected = 0; connected < active; await turn()) {
     node.turn();
-    while (devices.length < plan.active && devices.length - connected < OPENING_AT_ONCE) devices.push(open(node, devices.length));
+    while (devices.length < active && devices.length - connected < OPENING_AT_ONCE) devices.push(open(node, devices.length));
     connected += welcomed.splice(0).length;
   }
   return devices;
 }
 
-async function measure(node: NodeApi, devices: readonly Device[]): Promise<KnownResult> {
+async function measure(node: NodeApi, devices: readonly Device[], measuredSeconds: number): Promise<KnownResult> {
   let sent = answered;
   const publishFor = async (seconds: number): Promise<void> => {
     for (const until = performance.now() + seconds * 1000; performance.now() < until; await turn()) {
@@ -118,7 +114,7 @@ async function measure(node: NodeApi, devices: readonly Device[]): Promise<Known
 
   await publishFor(WARM_UP_SECONDS);
   const before = { answered, written: checkpointBytes(), at: performance.now() };
-  await publishFor(plan.seconds);
+  await publishFor(measuredSeconds);
   const elapsed = (performance.now() - before.at) / 1000;
   const perSecond = (answered - before.answered) / elapsed;
   const checkpointMiBPerSecond = (checkpointBytes() - before.written) / elapsed / 2 ** 20;

@@ -8,18 +8,16 @@ import { sibling } from "../processes.ts";
 /** Longer than the time between two checkpoints, so that at least one falls into it. */
 const MEASURED_SECONDS = 40;
 
-export interface KnownPlan {
-  readonly data: string;
-  /** Devices that have published before. */
-  readonly known: number;
-  /** Devices that are connected and publish, picked uniformly at random. */
-  readonly active: number;
-  readonly seconds: number;
-}
+/** What one process does: a process that has made a million devices known carries their garbage, and would not show what a start needs. */
+export type KnownPlan =
+  /** Makes devices known: each connects, publishes once and leaves. */
+  | { readonly step: "make"; readonly data: string; readonly known: number }
+  /** Starts on what is there, connects some of the devices, and publishes from them, picked uniformly at random. */
+  | { readonly step: "measure"; readonly data: string; readonly active: number; readonly seconds: number };
 
 export interface KnownResult {
   readonly perSecond: number;
-  /** Seconds that the broker took to start again on the directory, every device known. */
+  /** Seconds that the broker took to start on the directory. */
   readonly startSeconds: number;
   readonly residentMiB: number;
   /** What checkpoints wrote while measuring. */
@@ -27,8 +25,8 @@ export interface KnownResult {
 }
 
 export async function measureKnown(data: string): Promise<string> {
-  const few = await run({ data, known: 1_000, active: 1_000, seconds: MEASURED_SECONDS });
-  const many = await run({ data, known: 1_000_000, active: 100_000, seconds: MEASURED_SECONDS });
+  const few = await known(data, 1_000, 1_000);
+  const many = await known(data, 1_000_000, 100_000);
   const row = (name: string, result: KnownResult): string =>
     `| ${name} | ${Math.round(result.perSecond / 1000)}k | ${result.startSeconds.toFixed(1)} s | ${result.residentMiB.toFixed(0)} MiB | ${result.checkpointMiBPerSecond.toFixed(1)} MiB/s |`;
   return [
@@ -42,12 +40,23 @@ export async function measureKnown(data: string): Promise<string> {
   ].join("\n");
 }
 
-function run(plan: KnownPlan): Promise<KnownResult> {
-  return new Promise<KnownResult>((resolve, reject) => {
+async function known(data: string, count: number, active: number): Promise<KnownResult> {
+  try {
+    await run({ step: "make", data, known: count });
+    return (await run({ step: "measure", data, active, seconds: MEASURED_SECONDS })) as KnownResult;
+  } finally {
+    rmSync(data, { recursive: true, force: true });
+  }
+}
+
+/** Resolves with what the process told, when it has ended well. */
+function run(plan: KnownPlan): Promise<KnownResult | undefined> {
+  return new Promise((resolve, reject) => {
     // What the broker logs goes to stderr: standard output is for the table.
     const child = fork(sibling("./known/main"), [JSON.stringify(plan)], { stdio: ["ignore", process.stderr, "inherit", "ipc"] });
-    child.on("message", (result) => resolve(result as KnownResult));
+    let told: KnownResult | undefined;
+    child.on("message", (result) => (told = result as KnownResult));
     child.on("error", reject);
-    child.on("exit", (code) => reject(new Error(`The run with ${plan.known} known devices ended with exit code ${code}.`)));
-  }).finally(() => rmSync(plan.data, { recursive: true, force: true }));
+    child.on("exit", (code) => (code === 0 ? resolve(told) : reject(new Error(`The step "${plan.step}" with known devices ended with exit code ${code}.`))));
+  });
 }
