@@ -55,8 +55,8 @@ export type HopRequest =
       readonly session: number;
       readonly attachment: number;
     }
-  /** The socket is gone (R33); no answer. */
-  | { readonly type: "detach"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
+  /** The socket is gone (R33); answered `done` once its presence is down. `device` "": the gateway knows the session only. */
+  | { readonly type: "detach"; readonly request: number; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** A publish without a series: from a backend, under an idempotency key (R31). `fingerprint`: 128 bits over body, type and headers that count, hex. */
   | {
       readonly type: "keyed";

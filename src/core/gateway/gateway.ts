@@ -23,19 +23,24 @@ export interface GatewaySink {
   wake(): void;
 }
 
-/** A request held until its answer or its deadline (R30). */
+/** A request held until its answer or its deadline (R30); or a detach of this gateway's own, held until it is done, for presence must not stay up (R33). */
 interface Held {
   readonly bucket: number;
   readonly request: GatewayRequest;
   readonly deadline: number;
-  readonly done: (answer: GatewayAnswer) => void;
+  /** Undefined for a detach: there is at most one for each attachment that this gateway was given. */
+  readonly done: ((answer: GatewayAnswer) => void) | undefined;
   /** 0 while no question is out. */
   question: number;
   askAt: number;
+  /** Questions asked since the route changed. */
   tries: number;
   /** It reached a leader and may have been admitted. */
   handedOver: boolean;
 }
+
+/** A question that nobody answers is asked again after once, twice, four and eight times the limit: a slow leader is not flooded. */
+const ASK_DOUBLINGS = 3;
 
 /** Answers of a leader that say "not here, not now": the gateway asks again. */
 const ASK_AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["stale_table", "bucket_paused", "bucket_dark"]);
@@ -56,7 +61,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
   now = 0;
   #sweepAt = 0;
   #question = 0;
-  #held = 0;
+  #requests = 0;
+  #detaches = 0;
 
   constructor(limits: GatewayLimits, bucketOf: (device: string) => number, sink: GatewaySink) {
     this.windowBytes = limits.windowBytes;
@@ -65,11 +71,12 @@ export class Gateway implements GatewayDoor, LineKeeper {
     this.#sink = sink;
   }
 
-  /** Devices connected, lines waiting for a leader, requests held. */
-  get counts(): { readonly lines: number; readonly waitingLines: number; readonly requests: number } {
+  /** Devices connected, lines waiting for a leader, requests held, closed sockets whose presence is not known to be down. */
+  get counts(): { readonly lines: number; readonly waitingLines: number; readonly requests: number; readonly detaches: number } {
     let lines = 0;
     for (const map of this.#lines) lines += map?.size ?? 0;
-    return { lines, waitingLines: this.#waiting.size - this.#held, requests: this.#held };
+    const waitingLines = this.#waiting.size - this.#requests - this.#detaches;
+    return { lines, waitingLines, requests: this.#requests, detaches: this.#detaches };
   }
 
   /** The line that holds this device's session here, for `explain`. */
@@ -87,15 +94,12 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   request(request: GatewayRequest, deadlineMs: number, done: (answer: GatewayAnswer) => void): void {
-    if (this.#held >= this.#limits.requests) {
+    if (this.#requests >= this.#limits.requests) {
       done(failed("overloaded"));
       return;
     }
-    const deadline = this.now + deadlineMs;
-    const held: Held = { bucket: this.#bucketOf(request.device), request, deadline, done, question: 0, askAt: this.now, tries: 0, handedOver: false };
-    this.#held += 1;
-    this.#waiting.add(held);
-    this.#ask(held);
+    this.#requests += 1;
+    this.#hold(this.#bucketOf(request.device), request, this.now + deadlineMs, done);
   }
 
   // --- the node ---
@@ -138,7 +142,12 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** The link to a node broke: what was on it may be lost, so its lines attach anew; same node or another, the answer tells. */
   linkLost(node: string): void {
     for (let bucket = 0; bucket < this.#lines.length; bucket += 1) this.#pause(bucket, (line) => line.leader === node);
-    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node) waiting.askAt = this.now;
+    for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node) this.#askNow(waiting);
+  }
+
+  #askNow(waiting: Line | Held): void {
+    waiting.tries = 0;
+    waiting.askAt = this.now;
   }
 
   answered(from: string, bucket: number, answer: HopAnswer): void {
@@ -187,6 +196,12 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   // --- questions to leaders ---
 
+  #hold(bucket: number, request: GatewayRequest, deadline: number, done: Held["done"]): void {
+    const held: Held = { bucket, request, deadline, done, question: 0, askAt: this.now, tries: 0, handedOver: false };
+    this.#waiting.add(held);
+    this.#ask(held);
+  }
+
   #attach(line: Line): void {
     if (line.state === "closed") return;
     line.state = "asking";
@@ -198,8 +213,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #ask(waiting: Line | Held): void {
     this.#asking.delete(waiting.question);
     const route = this.#routes[waiting.bucket];
-    waiting.askAt = this.now + this.#limits.askAgainMs;
+    waiting.askAt = this.now + this.#limits.askAgainMs * 2 ** Math.min(waiting.tries, ASK_DOUBLINGS);
     if (route === undefined || route.dark) return;
+    waiting.tries += 1;
     this.#question += 1;
     waiting.question = this.#question;
     this.#asking.set(waiting.question, waiting);
@@ -211,8 +227,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** The leader says not now: asked again after a back-off. */
   #askLater(waiting: Line | Held): void {
     waiting.question = 0;
-    waiting.askAt = this.now + Math.min(this.#limits.backoffCapMs, this.#limits.backoffMs * 2 ** Math.min(waiting.tries, 16));
-    waiting.tries += 1;
+    waiting.askAt = this.now + Math.min(this.#limits.backoffCapMs, this.#limits.backoffMs * 2 ** Math.min(waiting.tries - 1, 16));
     if (!(waiting instanceof Line)) waiting.handedOver = false;
   }
 
@@ -251,9 +266,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #settleHeld(held: Held, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
-    if (answer.type === "failed" && ASK_AGAIN.has(answer.code)) return this.#askLater(held);
+    if (answer.type === "failed" && (ASK_AGAIN.has(answer.code) || held.done === undefined)) return this.#askLater(held);
     this.#forgetHeld(held);
-    held.done(answer);
+    held.done?.(answer);
   }
 
   #break(line: Line, generation: number, last: number, nonce?: bigint): void {
@@ -277,8 +292,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #detach(bucket: number, device: string, session: number, attachment: number): void {
-    const route = this.#routes[bucket];
-    if (route !== undefined) this.#sink.hop(route.leader, bucket, route.epoch, { type: "detach", device, publisher: DEVICE_PUBLISHER, session, attachment });
+    if (attachment === 0) return; // a server's session: nobody's presence
+    this.#detaches += 1;
+    this.#hold(bucket, { type: "detach", device, publisher: DEVICE_PUBLISHER, session, attachment }, Infinity, undefined);
   }
 
   // --- answers about sessions ---
@@ -345,7 +361,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     }
     this.#forgetHeld(waiting);
     const dark = this.#routes[waiting.bucket]?.dark === true;
-    waiting.done(failed(waiting.handedOver ? "deadline" : dark ? "bucket_dark" : "bucket_paused"));
+    waiting.done?.(failed(waiting.handedOver ? "deadline" : dark ? "bucket_dark" : "bucket_paused"));
   }
 
   #forget(line: Line): void {
@@ -356,7 +372,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #forgetHeld(held: Held): void {
-    this.#held -= 1;
+    if (held.done === undefined) this.#detaches -= 1;
+    else this.#requests -= 1;
     this.#waiting.delete(held);
     this.#asking.delete(held.question);
   }

@@ -52,7 +52,7 @@ export class Line implements DeviceLine {
   sent = 0;
   delivered = 0;
   handled = 0;
-  /** Number of the question that is out, 0 for none; when to ask (again) by the node's clock; since when it has waited. */
+  /** Number of the question that is out, 0 for none; when to ask (again) by the node's clock; since when it has waited; questions asked since its route changed. */
   question = 0;
   askAt = 0;
   waitingSince = 0;

@@ -60,6 +60,12 @@ interface KeyInTail {
   readonly also: Asker[];
 }
 
+/** A session whose presence is to go down, and who asked for it. */
+interface Leaving {
+  readonly detached: Detached;
+  readonly asker: Asker | undefined;
+}
+
 /** The newest open or attach of a publisher in the tail. */
 interface OpenInTail {
   readonly nonce: bigint;
@@ -96,7 +102,9 @@ export class Admission implements Lead, Applied {
   #moved: Admitted[] = [];
   /** Gateways known to be gone: node → greatest incarnation. */
   readonly #gone = new Map<string, number>();
-  #detachDue: Detached[] = [];
+  #detachDue: Leaving[] = [];
+  /** Who is told when the detach in the tail has been applied. */
+  #detachAskers: Asker[] = [];
   #detachIndex = 0;
   #cursorsDue: Seat[] = [];
   #cursorIndex = 0;
@@ -131,6 +139,8 @@ export class Admission implements Lead, Applied {
     this.#answerReady();
     for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) this.#fail(held.to, held.request, "stale_table");
     for (const { to, request } of this.#inTail.values()) this.#fail(to, request, inDoubt(request));
+    for (const { asker } of this.#detachDue) if (asker !== undefined) this.#fail(asker.to, asker.request, "stale_table");
+    for (const { to, request } of this.#detachAskers) this.#fail(to, request, "stale_table");
     for (const { also } of this.#keysInTail.values()) for (const { to, request } of also) this.#fail(to, request, "stale_table");
     for (let asked = this.#questions.shift(); asked !== undefined; asked = this.#questions.shift()) this.#fail(asked.to, asked.request, "stale_table");
     this.#inTail.clear();
@@ -140,6 +150,7 @@ export class Admission implements Lead, Applied {
     this.#moved = [];
     this.#confirmedTo = 0; // rounds are the epoch's own
     this.#detachDue = [];
+    this.#detachAskers = [];
     this.#detachIndex = 0;
     this.#cursorsDue = [];
     this.#cursorIndex = 0;
@@ -312,8 +323,9 @@ export class Admission implements Lead, Applied {
     }
     // A gateway that no longer knows whose attachment it was leaves the device open.
     const device = request.device === "" ? this.#machine.presence.deviceOf(from.node, session) : request.device;
-    if (attachment === 0 || device === undefined || this.#detachDue.length >= this.#limits.waiting) return;
-    this.#detachDue.push({ device, session, attachment });
+    if (attachment === 0 || device === undefined) return this.#answer(from, { type: "done", request: request.request });
+    if (this.#detachDue.length >= this.#limits.waiting) return this.#fail(from, request, "overloaded");
+    this.#detachDue.push({ detached: { device, session, attachment }, asker: { to: from, request } });
     if (this.#detachIndex === 0) this.#detachNext();
   }
 
@@ -461,7 +473,7 @@ export class Admission implements Lead, Applied {
 
   #joined(to: GatewayId, request: number, { session, last, attachment }: Extract<Result, { type: "attached" }>): void {
     if (this.#isGone(to)) {
-      this.#detachDue.push({ device: session.device.id, session: session.number, attachment }); // R33: it was in the tail when its gateway went
+      this.#detachDue.push({ detached: { device: session.device.id, session: session.number, attachment }, asker: undefined }); // R33: it was in the tail when its gateway went
       return;
     }
     this.#ready.push({ to, answer: this.#attached(to, request, session, last, attachment) });
@@ -544,8 +556,12 @@ export class Admission implements Lead, Applied {
   /** The next batch of sessions that go down: closed sockets first, then those of lost gateways, until none is left. */
   #detachNext(): void {
     this.#detachIndex = 0;
+    for (const { to, request } of this.#detachAskers) this.#answer(to, { type: "done", request: request.request });
+    this.#detachAskers = [];
     if (this.#detachDue.length > 0) {
-      this.#enterDetach("closed", this.#detachDue.splice(0, BATCH));
+      const leaving = this.#detachDue.splice(0, BATCH);
+      this.#detachAskers = leaving.flatMap(({ asker }) => asker ?? []);
+      this.#enterDetach("closed", leaving.map(({ detached }) => detached));
       return;
     }
     for (const [node, incarnation] of this.#gone) {

@@ -26,8 +26,10 @@ describe("opening", () => {
     expect(socket.said()).toEqual(["CLOSE protocol after 0"]);
     expect(rig.frames()).toEqual([]);
     rig.attached(asked, { attachment: 12 });
-    expect(rig.asked("detach").request).toMatchObject({ session: 7, attachment: 12 }); // R33: nobody holds that socket
-    expect(rig.gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0 });
+    const detach = rig.asked("detach");
+    expect(detach.request).toMatchObject({ session: 7, attachment: 12 }); // R33: nobody holds that socket
+    rig.done(detach);
+    expect(rig.gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0, detaches: 0 });
   });
 
   test("a resume names what the device holds", () => {
@@ -103,7 +105,9 @@ describe("the backlog", () => {
     socket.send(1, 2);
     socket.line.closed();
     expect(socket.line.waiting).toEqual({ messages: 0, bytes: 0 });
-    expect(rig.asked("detach").request).toMatchObject({ device: "a", session: 7, attachment: 11 });
+    const detach = rig.asked("detach");
+    expect(detach.request).toMatchObject({ device: "a", session: 7, attachment: 11 });
+    rig.done(detach);
     rig.acked(2);
     rig.gateway.flush();
     socket.send(3);

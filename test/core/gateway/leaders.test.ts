@@ -275,6 +275,55 @@ describe("a question to a leader", () => {
     expect(rig.hops()).toEqual([]); // that one is in use
   });
 
+  test("is asked ever more seldom: after one, two, four, eight and eight times the limit; a new route or a lost link begins anew", () => {
+    const rig = new Rig({ pauseMs: 1_000_000 });
+    rig.lead(1);
+    rig.dial();
+    const asked: number[] = [];
+    const look = (from: number, to: number): void => {
+      for (let now = from; now < to; now += 50) {
+        rig.at(now);
+        for (let left = rig.hops().length; left > 0; left -= 1) asked.push(now);
+      }
+    };
+    look(0, 3150);
+    expect(asked.splice(0)).toEqual([0, 100, 300, 700, 1500, 2300, 3100]);
+    rig.lead(2, "n2");
+    look(3150, 3500);
+    expect(asked.splice(0)).toEqual([3150, 3200, 3400]);
+    rig.gateway.linkLost("n2");
+    look(3500, 3850);
+    expect(asked).toEqual([3500, 3600, 3800]);
+  });
+
+  test("is not asked again because the table says the same", () => {
+    const rig = new Rig();
+    rig.lead(1);
+    rig.dial();
+    rig.asked("open");
+    rig.lead(1);
+    expect(rig.hops()).toEqual([]);
+  });
+
+  test("after an attachment the back-off begins anew", () => {
+    const rig = new Rig();
+    const socket = rig.connect();
+    socket.send(1);
+    for (const now of [0, 10, 30]) {
+      rig.refused(1);
+      rig.at(now);
+      rig.failed(rig.hops().at(-1)!, "bucket_paused");
+    }
+    rig.at(70);
+    rig.attached(rig.asked("reattach"));
+    rig.refused(1);
+    rig.failed(rig.asked("reattach"), "bucket_paused");
+    rig.at(79);
+    expect(rig.hops()).toEqual([]);
+    rig.at(80);
+    rig.asked("reattach");
+  });
+
   test("that gets \"not now\" is asked again after 10, 20, 40, 40 … ms", () => {
     const rig = new Rig();
     rig.lead(1);
@@ -315,8 +364,8 @@ describe("a question to a leader", () => {
     rig.hops();
     rig.at(1050);
     expect(socket.said()).toEqual(["CLOSE bucket_paused after 40"]);
-    expect(rig.asked("detach").request).toMatchObject({ session: 7 });
-    expect(rig.gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0 });
+    rig.done(rig.asked("detach"));
+    expect(rig.gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0, detaches: 0 });
     rig.at(5000);
     expect(rig.hops()).toEqual([]);
   });
@@ -375,6 +424,49 @@ describe("two sockets of one device", () => {
     rig.attached(asked, { session: 7, attachment: 12 });
     expect(rig.asked("detach").request).toMatchObject({ session: 7, attachment: 12 });
     expect(socket.said()).toEqual([]);
+  });
+});
+
+describe("a closed socket's presence (R33)", () => {
+  test("goes down for certain: the leader, or the next one, is told until it says done", () => {
+    const rig = new Rig();
+    const socket = rig.connect({ attachment: 11 });
+    socket.line.closed();
+    const first = rig.asked("detach");
+    rig.failed(first, "overloaded");
+    rig.at(10);
+    rig.asked("detach");
+    rig.gateway.linkLost("n1");
+    rig.at(11);
+    rig.asked("detach");
+    rig.lead(2, "n2");
+    const second = rig.asked("detach");
+    expect(second).toMatchObject({ to: "n2", epoch: 2, request: { device: "a", session: 7, attachment: 11 } });
+    rig.done(first);
+    expect(rig.gateway.counts.detaches).toBe(1);
+    rig.done(second);
+    expect(rig.gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0, detaches: 0 });
+    rig.lead(3, "n3");
+    rig.at(1_000_000);
+    expect(rig.hops()).toEqual([]);
+  });
+
+  test("takes no room from requests, and is not of a server's session", () => {
+    const rig = new Rig({ requests: 1 });
+    rig.connect({ attachment: 11 }).line.closed();
+    const keyed = { type: "keyed", device: "a", key: "k", fingerprint: "00", body: Uint8Array.of(1), expires: 0 } as const;
+    expect(rig.request(keyed)).toEqual([]);
+    rig.hops();
+    const late = rig.request({ type: "open", device: "a", publisher: "p", nonce: 1n, window: 1, leaves: 0, attach: false }, 0);
+    expect(late).toMatchObject([{ code: "overloaded" }]);
+    rig.at(500);
+    rig.hops();
+    rig.request({ type: "open", device: "a", publisher: "p", nonce: 1n, window: 1, leaves: 0, attach: false }, 10);
+    const open = rig.asked("open");
+    rig.at(510);
+    rig.hops();
+    rig.attached(open, { session: 9, attachment: 0 });
+    expect(rig.hops()).toEqual([]);
   });
 });
 

@@ -93,6 +93,10 @@ export class Rig implements GatewaySink {
     this.answer({ type: "failed", request: numberOf(asked), code, detail: "", version: 0 }, asked.to, asked.bucket);
   }
 
+  done(asked: Asked): void {
+    this.answer({ type: "done", request: numberOf(asked) }, asked.to, asked.bucket);
+  }
+
   broken(asked: Asked, code: "broken" | "taken_over", stored?: bigint): void {
     this.answer({ type: "broken", request: numberOf(asked), generation: 2, last: 3, code, stored }, asked.to, asked.bucket);
   }

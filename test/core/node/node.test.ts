@@ -96,6 +96,28 @@ describe("presence (R33)", () => {
     expect(cluster.stream("d1")).toEqual(["up", "down(gateway_lost)"]);
   });
 
+  test("goes down with the socket, also when the word of it is lost on the way, or meets a leader that is none yet", () => {
+    const { cluster } = three();
+    const [one, two] = [cluster.device("d1"), cluster.device("d2")];
+    for (const device of [one, two]) cluster.enter("n3", (core) => device.dial(core));
+    cluster.settle();
+    cluster.hold("n3>n1");
+    cluster.enter("n3", () => one.hangUp());
+    expect(cluster.drop("n3>n1")).toHaveLength(1);
+    cluster.heal("n3>n1");
+    cluster.pass(200);
+    expect(cluster.stream("d1")).toEqual(["up", "down(closed)"]);
+    cluster.blind("n2");
+    cluster.lead(0, "n2");
+    cluster.enter("n3", () => two.hangUp());
+    cluster.settle();
+    expect(cluster.core("n3").gateway.counts).toMatchObject({ lines: 0, detaches: 1 });
+    cluster.see("n2");
+    cluster.pass(200);
+    expect(cluster.stream("d2")).toEqual(["up", "down(closed)"]);
+    expect(cluster.core("n3").gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0, detaches: 0 });
+  });
+
   test("comes back under the device's next socket", () => {
     const { cluster } = three();
     const device = cluster.device("d1");

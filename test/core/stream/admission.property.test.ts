@@ -66,7 +66,7 @@ class World {
         }
         return;
       case "detach":
-        return bench.admission.request(from, { type: "detach", device, publisher: "", session, attachment: attached?.attachment ?? 1 });
+        return this.#send({ type: "detach", device, publisher: "", session, attachment: attached?.attachment ?? 1 }, from);
       case "keyed":
         return this.#send({ type: "keyed", device, key: KEYS[a % 2]!, fingerprint: `${b % 2}`, body: body("down"), expires: 0 }, from);
       case "state":

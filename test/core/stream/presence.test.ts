@@ -17,7 +17,7 @@ describe("presence (R33)", () => {
   test("goes up with OPEN and RESUME, down with the attachment, and only once", () => {
     const bench = new Bench().open();
     const { session, attachment } = bench.device("d");
-    for (let i = 0; i < 2; i += 1) bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", device: "d", publisher: "", session, attachment });
+    for (let i = 0; i < 2; i += 1) bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session, attachment });
     bench.commit();
     bench.commit();
     expect(presence(bench, "d")).toEqual([{ connected: true, session }, { connected: false, reason: "closed", session }]);
@@ -33,7 +33,7 @@ describe("presence (R33)", () => {
     const fresh = bench.ask("attached", { type: "resume", device: "d", publisher: "", session: old.session, oldest: 1, next: 1, attach: true }, OTHER);
     expect(fresh.attachment).toBeGreaterThan(old.attachment);
     const shown = presence(bench, "d");
-    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", device: "d", publisher: "", session: old.session, attachment: old.attachment });
+    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session: old.session, attachment: old.attachment });
     bench.commit();
     expect(presence(bench, "d")).toEqual(shown);
     expect(bench.machine.devices.find("d")!.own!.attachment).toBe(fresh.attachment);
@@ -54,7 +54,7 @@ describe("presence (R33)", () => {
   test("a detach that does not name the device finds it by the session", () => {
     const bench = new Bench().open();
     const { session, attachment } = bench.device("d");
-    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", device: "", publisher: "", session, attachment });
+    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "", publisher: "", session, attachment });
     bench.commit();
     expect(presence(bench, "d").at(-1)).toMatchObject({ connected: false });
   });

@@ -18,6 +18,6 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
   { name: "an attachment that nobody waits for stays up", rule: "R33", file: GATEWAY, find: 'if (answer.type === "attached") this.#releaseLate(bucket, answer);', replace: "", budget: 800 },
   { name: "a closed socket's presence stays up", rule: "R33", file: GATEWAY, find: "if (line.welcomed) this.#detach(line.bucket, line.hello.device, line.session, line.attachment);", replace: "", budget: 800 },
   { name: "a lost gateway's presence stays up", rule: "R33", file: NODE, find: 'copy.admission.gatewayGone(id, node.state === "departed" ? node.incarnation : node.incarnation - 1);', replace: "", budget: 800 },
-  { name: "a request is answered twice", rule: "R30", file: GATEWAY, find: "    this.#forgetHeld(held);\n    held.done(answer);", replace: "    held.done(answer);", budget: 400 },
+  { name: "a request is answered twice", rule: "R30", file: GATEWAY, find: "    this.#forgetHeld(held);\n    held.done?.(answer);", replace: "    held.done?.(answer);", budget: 400 },
   { name: "hops of another epoch are taken", rule: "C8", file: NODE, find: ' || copy.replica.epoch !== hop.epoch) {', replace: ") {", budget: 800 },
 ];
