@@ -1,4 +1,5 @@
-// Hops between nodes as connections carry them: in order and without loss, until the connection breaks; then both ends are told, and what was under way is gone.
+// Hops between nodes as connections carry them: in order, until the connection breaks; then both ends are told, and what was under way is gone.
+// Now and then one is lost without a word, as from a full queue.
 
 import type { Cluster, Site } from "./cluster.ts";
 
@@ -27,6 +28,7 @@ export class Channels {
     const channel = this.#between(from, to);
     if (channel.isDown) return;
     if (!this.#canReach(from, to)) return this.#break(channel);
+    if (this.#cluster.network.loses()) return;
     const { connection } = channel;
     this.#cluster.network.sendInOrder(from.name, to, kind, message, () => {
       if (channel.connection === connection) run();

@@ -33,7 +33,6 @@ export class Checker {
   readonly #table: () => Table;
   readonly #sites: ReadonlyMap<string, Watched>;
   readonly #oracles = new Map<number, Oracle>();
-  readonly #promised = new Map<string, number>();
   readonly #answered: { bucket: number; index: number; entry: Entry }[] = [];
   answers = 0;
 
@@ -83,19 +82,6 @@ export class Checker {
     const other = oracle.leaders.get(epoch);
     check(other === undefined || other === claim, "1 (two leaders of an epoch)", () => `${claim} and ${other} lead epoch ${epoch} of bucket ${bucket}`);
     oracle.leaders.set(epoch, claim);
-  }
-
-  /** Its promise never falls within an incarnation (invariant 8). */
-  promised(site: string, incarnation: number, bucket: number, promised: number): void {
-    const key = `${site}.${incarnation}/${bucket}`;
-    const before = this.#promised.get(key) ?? 0;
-    check(promised >= before, "8 (a promise falls)", () => `${key}: from ${before} to ${promised}`);
-    this.#promised.set(key, promised);
-  }
-
-  /** A replica's own account of itself (invariants 7). */
-  progress(site: string, bucket: number, applied: number, commit: number): void {
-    check(applied <= commit, "7 (applied above commit)", () => `${site} in bucket ${bucket}: applied ${applied}, commit ${commit}`);
   }
 
   /** A write takes the place of everything at its index and above. */

@@ -1,6 +1,6 @@
 // A whole node: the production composition (CoreNode) with table, buckets, streams and gateway, driven by the simulator.
 
-import { CoreNode, type Beat, type Hop, type NodeEffects, type NodeLimits } from "../../src/core/node.ts";
+import { CoreNode, type Beat, type Hop, type HopPublish, type NodeEffects, type NodeLimits } from "../../src/core/node.ts";
 import type { Entry } from "../../src/core/entry.ts";
 import { murmur3Bytes } from "../../src/core/hash.ts";
 import type { GatewayId, HopAnswer } from "../../src/core/hop.ts";
@@ -22,9 +22,12 @@ export class SimNode extends Driver {
   readonly #channels: Channels;
   /** Index up to which the checker has seen each bucket's entries applied. */
   readonly #shown = new Map<number, number>();
+  #views: (readonly [number, ReplicaView])[] = [];
   /** A checkpoint is on its way; installs of restored states that are. */
   readonly #checkpointing = new Set<number>();
   readonly #installs = new Map<number, number>();
+  /** Leader → attachment → series last sent under it, since the leader last sent anything back. */
+  readonly #hopped = new Map<string, Map<string, number>>();
 
   constructor(cluster: Cluster, site: Site, recovery: SimRecovery, channels: Channels) {
     super(cluster, site, recovery);
@@ -122,13 +125,15 @@ export class SimNode extends Driver {
     this.core!.flush();
   }
 
-  protected *replicas(): Iterable<readonly [number, ReplicaView]> {
-    for (const copy of this.core?.copies ?? []) yield [copy.bucket, copy.replica];
+  protected replicas(): readonly (readonly [number, ReplicaView])[] {
+    const copies = this.core?.copies ?? [];
+    if (copies.length > this.#views.length) this.#views = copies.map((copy) => [copy.bucket, copy.replica]);
+    return this.#views;
   }
 
   protected override observe(): void {
     super.observe();
-    for (const copy of this.core?.copies ?? []) this.#show(copy.bucket, copy.machine.index, () => copy.machine.snapshot());
+    for (const copy of this.core?.copies ?? []) if (copy.machine.index !== this.#shown.get(copy.bucket)) this.#show(copy.bucket, copy.machine.index);
   }
 
   appliedIn(bucket: number): number {
@@ -149,9 +154,8 @@ export class SimNode extends Driver {
   }
 
   /** Tells the checker what was applied since the last event, and compares states now and then. */
-  #show(bucket: number, applied: number, snapshot: () => Uint8Array): void {
+  #show(bucket: number, applied: number): void {
     const shown = this.#shown.get(bucket) ?? 0;
-    if (applied === shown) return;
     this.#shown.set(bucket, applied);
     const copy = this.site.disk.copy(bucket);
     for (let index = Math.max(shown, copy.base) + 1; index <= applied; index += 1) {
@@ -160,9 +164,8 @@ export class SimNode extends Driver {
       check(entry !== undefined, "7 (applied what is not in the log)", () => `${this.name} applied ${index} of bucket ${bucket}`);
       this.cluster.checker.applied(this.name, bucket, entry);
     }
-    if (applied % COMPARE_EVERY === 0 && this.core!.copy(bucket)!.replica.applied === applied) {
-      this.cluster.checker.state(this.name, bucket, applied, murmur3Bytes(snapshot()));
-    }
+    if (applied % COMPARE_EVERY !== 0) return;
+    this.cluster.checker.state(this.name, bucket, applied, murmur3Bytes(this.core!.copy(bucket)!.machine.snapshot()));
   }
 
   #clock(): void {
@@ -191,15 +194,31 @@ export class SimNode extends Driver {
     return {
       ...this.effects(),
       wake: () => this.wake(),
-      hop: (to, hop) => this.#channel(to, hop.request.type, hop, (node) => node.core?.hopped(hop)),
+      hop: (to, hop) => {
+        if (hop.request.type === "publish") this.#inOrder(to, hop, hop.request);
+        this.#channel(to, hop.request.type, hop, (node) => node.core?.hopped(hop));
+      },
       answer: (to, bucket, answer) => this.#answer(to, bucket, answer),
       beat: (to, beat) => this.send(to, "beat", { type: "beat", ...beat }),
     };
   }
 
+  /** What goes out under one attachment goes in order, each frame once (R29, invariant 13). */
+  #inOrder(to: string, { bucket, epoch }: Hop, { handle, series }: HopPublish): void {
+    const leader = `${to} ${bucket}`;
+    let sent = this.#hopped.get(leader);
+    if (sent === undefined) this.#hopped.set(leader, (sent = new Map<string, number>()));
+    const attachment = `${epoch} ${handle}`;
+    const before = sent.get(attachment);
+    check(before === undefined || series === before + 1, "13 (hops out of order)", () => `${this.name} sends ${series} after ${before} to ${leader}, ${attachment}`);
+    sent.set(attachment, series);
+  }
+
   #answer(to: GatewayId, bucket: number, answer: HopAnswer): void {
     this.#channel(to.node, answer.type, answer, (node) => {
-      if (node.incarnation === to.incarnation) node.core?.answered(this.name, bucket, answer);
+      if (node.incarnation !== to.incarnation) return;
+      if (answer.type === "attached" || answer.type === "refused") node.#hopped.delete(`${this.name} ${bucket}`); // it goes back
+      node.core?.answered(this.name, bucket, answer);
     });
   }
 

@@ -77,6 +77,7 @@ class CounterBucket implements Lead {
 class CounterNode extends Driver {
   readonly clients: Clients;
   readonly #buckets = new Map<number, CounterBucket>();
+  readonly #views: (readonly [number, ReplicaView])[] = [];
   readonly #touched = new Set<CounterBucket>();
   #coordinator: Coordinator | undefined;
   #tickedAt = 0;
@@ -182,8 +183,8 @@ class CounterNode extends Driver {
 
   protected full(_isFull: boolean): void {}
 
-  protected *replicas(): Iterable<readonly [number, ReplicaView]> {
-    for (const [bucket, copy] of this.#buckets) yield [bucket, copy.replica];
+  protected replicas(): readonly (readonly [number, ReplicaView])[] {
+    return this.#views;
   }
 
   appliedIn(bucket: number): number {
@@ -206,7 +207,11 @@ class CounterNode extends Driver {
   #bucketChanged(table: Table, record: Bucket): void {
     const named = record.members.concat(record.learners).some((member) => member.node === this.name);
     let copy = this.#buckets.get(record.id);
-    if (copy === undefined && named) this.#buckets.set(record.id, (copy = this.#newCopy(record.id)));
+    if (copy === undefined && named) {
+      copy = this.#newCopy(record.id);
+      this.#buckets.set(record.id, copy);
+      this.#views.push([record.id, copy.replica]);
+    }
     if (copy === undefined) return;
     copy.replica.table(record, { minCopies: table.settings.minCopies, plan: table.plans.get(record.id) }, this.cluster.wallMs(this.site));
     this.#touch(copy);

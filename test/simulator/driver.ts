@@ -9,6 +9,7 @@ import type { Cluster, Host, Site } from "./cluster.ts";
 import type { DiskHandle, SimRecovery } from "./disk.ts";
 import { Membership } from "./membership.ts";
 import type { Case } from "./profile.ts";
+import { check } from "./world.ts";
 
 /** What the checker reads of a replica. */
 export interface ReplicaView {
@@ -30,6 +31,7 @@ export abstract class Driver implements Host {
   readonly recovery: SimRecovery;
   protected readonly membership: Membership;
   protected readonly log: DiskHandle;
+  readonly #seen: { promised: number; commit: number; applied: number; ledEpoch: number }[] = [];
   #awake = false;
   #begun = false;
 
@@ -79,7 +81,7 @@ export abstract class Driver implements Host {
   /** The end of a turn. */
   protected abstract flush(): void;
   protected abstract full(isFull: boolean): void;
-  protected abstract replicas(): Iterable<readonly [number, ReplicaView]>;
+  protected abstract replicas(): readonly (readonly [number, ReplicaView])[];
   /** Stores a state that was just restored, then calls the replica's `installed`. */
   protected abstract install(bucket: number, applied: number): void;
   abstract appliedIn(bucket: number): number;
@@ -141,17 +143,27 @@ export abstract class Driver implements Host {
   }
 
   protected commitOf(bucket: number): number {
-    for (const [id, replica] of this.replicas()) if (id === bucket) return replica.commit;
-    return 0;
+    return this.#seen[bucket]?.commit ?? 0;
   }
 
-  /** Shows the checker every replica as this event left it. */
+  /** Shows the checker every replica that this event changed. */
   protected observe(): void {
-    const { checker } = this.cluster;
     for (const [bucket, replica] of this.replicas()) {
-      checker.progress(this.name, bucket, replica.applied, replica.commit);
-      checker.promised(this.name, this.incarnation, bucket, replica.promised);
-      if (replica.role === "leader") checker.leads(this.name, this.incarnation, bucket, replica.epoch);
+      const { promised, commit, applied, epoch } = replica;
+      const seen = (this.#seen[bucket] ??= { promised: 0, commit: 0, applied: 0, ledEpoch: 0 });
+      if (seen.promised !== promised) {
+        check(promised > seen.promised, "8 (a promise falls)", () => `${this.name}, bucket ${bucket}: from ${seen.promised} to ${promised}`);
+        seen.promised = promised;
+      }
+      if (seen.commit !== commit || seen.applied !== applied) {
+        check(applied <= commit, "7 (applied above commit)", () => `${this.name}, bucket ${bucket}: applied ${applied}, commit ${commit}`);
+        seen.commit = commit;
+        seen.applied = applied;
+      }
+      if (replica.role === "leader" && seen.ledEpoch !== epoch) {
+        this.cluster.checker.leads(this.name, this.incarnation, bucket, epoch);
+        seen.ledEpoch = epoch;
+      }
     }
   }
 
@@ -169,9 +181,18 @@ export abstract class Driver implements Host {
     if (this.#begun) this.moved(table, change);
     else if (this.incarnation > 0) {
       this.#begun = true;
+      if (!this.recovery.clean) this.#rememberLoss(table);
       this.begin(table);
     }
     this.observe();
+  }
+
+  /** R22: a copy of which the damage left nothing is incomplete too, where the table still counts on it; only then may the store be taken for clean again. */
+  #rememberLoss(table: Table): void {
+    for (const { id, members } of table.buckets) {
+      if (members.some(({ node }) => node === this.name)) this.log.add({ type: "mark", bucket: id, incomplete: true });
+    }
+    this.log.whenDurable(() => (this.site.disk.unclean = false));
   }
 
   #tick(): void {

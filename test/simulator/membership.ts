@@ -96,7 +96,6 @@ export class Membership {
     const isMine = node !== undefined && this.#registrations.has(node.registration);
     if (this.incarnation === 0 && isMine) {
       this.incarnation = node.incarnation;
-      this.#site.disk.unclean = false;
       this.#appendWaiting();
     }
     if (this.incarnation > 0 && !isMine) return this.#events.mustStop("another process registered as this node");

@@ -42,6 +42,11 @@ export class Network {
     return !this.quiet && (this.#cuts.get(`${from}>${to}`) ?? 0) > this.#world.now;
   }
 
+  /** Whether chance has it that this message is lost. */
+  loses(): boolean {
+    return !this.quiet && this.#rates.drop > 0 && this.#random.chance(this.#rates.drop);
+  }
+
   /** As over one connection: delayed, nothing else. */
   sendInOrder(from: string, to: Process, kind: string, detail: unknown, run: () => void): void {
     const link = `${from}=${to.name}`;
@@ -64,7 +69,7 @@ export class Network {
     const link = `${from}>${to.name}`;
     const rates = this.#rates;
     if (this.isCut(from, to.name)) return;
-    if (!this.quiet && rates.drop > 0 && this.#random.chance(rates.drop)) return;
+    if (this.loses()) return;
     this.#world.after(this.#arrival(link) - this.#world.now, to, kind, detail, run);
     if (this.quiet || rates.duplicate === 0 || !this.#random.chance(rates.duplicate)) return;
     const late = rates.lateUs > 0 && this.#random.chance(0.3) ? rates.lateUs : rates.delayUs[1];

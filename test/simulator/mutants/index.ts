@@ -3,11 +3,12 @@
 import type { Mutant } from "../bundle.ts";
 import { DISK_MUTANTS } from "./disk.ts";
 import { GATEWAY_MUTANTS } from "./gateway.ts";
+import { REGRESSIONS } from "./regressions.ts";
 import { replicaMutants } from "./replica.ts";
 import { streamMutants } from "./stream.ts";
 import { TABLE_MUTANTS } from "./table.ts";
 
-export const MUTANTS: readonly Mutant[] = [...TABLE_MUTANTS, ...replicaMutants, ...streamMutants, ...GATEWAY_MUTANTS, ...DISK_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [...TABLE_MUTANTS, ...replicaMutants, ...streamMutants, ...GATEWAY_MUTANTS, ...DISK_MUTANTS, ...REGRESSIONS];
 
 /** Branches that exist for what must never happen. */
 export const NEVER_REACHED: readonly { readonly file: string; readonly text: string }[] = [];
