@@ -72,7 +72,7 @@ export class Copy {
     this.commit = index;
   }
 
-  /** R9: an operator takes this copy for what there is. Where its log does not lead on from its state, the log begins anew after the state. */
+  /** R9: an operator takes this copy for what there is. Where its log does not lead on from its state, it begins anew after it. */
   acceptLoss(): void {
     const { log, applied } = this;
     if (applied < log.base || applied < log.floor - 1 || applied > log.last) {

@@ -63,7 +63,9 @@ export class Follower {
     const copy = this.#copy;
     const { prev, entries } = message;
     if (this.#standing === "learner" && this.#acclimation.needsSnapshot) return this.#report();
-    if (!this.#joinsOn(prev, message.prevEpoch)) return this.#standing === "learner" ? this.#report() : this.#refuse(message, this.#hint(prev));
+    if (!this.#joinsOn(prev, message.prevEpoch)) {
+      return this.#standing === "learner" ? this.#report() : this.#refuse(message, this.#hint(prev));
+    }
     for (const entry of entries) {
       if (entry.index <= copy.log.last) {
         const known = copy.log.epochAt(entry.index);
@@ -151,7 +153,7 @@ export class Follower {
   #joinsOn(prev: number, prevEpoch: number): boolean {
     const { log } = this.#copy;
     if (prev <= this.#matched) return true;
-    if (this.#standing === "member" && prev < log.floor) return true; // committed, so the same on every member; a learner may come from before a loss (R9)
+    if (this.#standing === "member" && prev < log.floor) return true; // committed; a learner may come from before a loss (R9)
     return log.epochAt(prev) === prevEpoch; // R13: prev must match
   }
 
@@ -190,7 +192,8 @@ export class Follower {
   /** R17: what this learner has. */
   #report(): void {
     const { log, incomplete } = this.#copy;
-    this.#send({ type: "report", epochs: log.epochs.slice(), floor: log.floor, base: log.base, last: log.last, whole: !incomplete }, this.#leader);
+    const { epochs, floor, base, last } = log;
+    this.#send({ type: "report", epochs: epochs.slice(), floor, base, last, whole: !incomplete }, this.#leader);
   }
 
   #sendProgress(): void {
@@ -200,7 +203,8 @@ export class Follower {
 
   #send(body: PeerBody, to: Address): void {
     const { bucket, node, incarnation, promised } = this.#copy;
-    const header: PeerHeader = { bucket, from: node, fromIncarnation: incarnation, toIncarnation: to.incarnation, epoch: promised, attempt: this.#attempt };
+    const sender = { bucket, from: node, fromIncarnation: incarnation, attempt: this.#attempt };
+    const header: PeerHeader = { ...sender, toIncarnation: to.incarnation, epoch: promised };
     this.#copy.effects.send(to.node, { ...header, ...body });
   }
 }

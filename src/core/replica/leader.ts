@@ -53,7 +53,7 @@ export class Leader implements Leadership {
     return this.#append(ENTRY_KIND.machine, payload, wall);
   }
 
-  /** Moves the floor up to `floor`, or as far as what is applied and what a learner needs allow. Answers the entry's index; 0 when it cannot move. */
+  /** Moves the floor to `floor`, or as far as what is applied and what a learner needs allow. Answers the entry's index, or 0. */
   proposeFloor(floor: number, wall: number): number {
     assert(this.isOpen, "only an open leader admits work");
     let to = Math.min(floor, this.copy.applied);
@@ -274,7 +274,7 @@ export class Leader implements Leadership {
     const { members, learners } = this.#record;
     const before = this.peers;
     const peerOf = (member: Member): Peer =>
-      before.find(({ node, incarnation, attempt }) => node === member.node && incarnation === member.incarnation && attempt === member.attempt) ??
+      before.find((peer) => peer.node === member.node && peer.incarnation === member.incarnation && peer.attempt === member.attempt) ??
       new Peer(this, member, this.copy.log.last + 1);
     const asMembers = members.filter(({ node }) => node !== this.copy.node).map(peerOf);
     const asLearners = learners.map(peerOf);

@@ -1,4 +1,5 @@
-// A learner's copy while it acclimates: receives a snapshot and the history below it, and takes the mark *incomplete* away when nothing is missing (R17, R22).
+// A learner's copy while it acclimates: receives a snapshot and the history below it,
+// and takes the mark *incomplete* away when nothing is missing (R17, R22).
 
 import { assert } from "../../base/assert.ts";
 import type { Entry } from "../entry.ts";

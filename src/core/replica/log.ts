@@ -190,7 +190,7 @@ function epochsWithBase(start: LogStart): EpochStart[] {
   return epochs;
 }
 
-/** The last index at which two logs are sure to be the same: within one epoch one leader wrote, in order. 0 when they share no known epoch. */
+/** The last index at which two logs are sure to be the same: in one epoch one leader wrote, in order. 0 when they share no epoch. */
 export function commonIndex(mine: readonly EpochStart[], myLast: number, theirs: readonly EpochStart[], theirLast: number): number {
   for (let i = theirs.length - 1; i >= 0; i -= 1) {
     const epoch = theirs[i]!.epoch;

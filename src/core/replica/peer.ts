@@ -1,4 +1,5 @@
-// What a leader knows of one member or learner, and the Appends it sends it (R12): one probe until the logs are known to join, then a stream within a window.
+// What a leader knows of one member or learner, and the Appends it sends it (R12):
+// one probe until the logs are known to join, then a stream within a window.
 
 import { Ring } from "../../base/ring.ts";
 import type { Entry } from "../entry.ts";
@@ -23,7 +24,8 @@ export class Peer {
   isMember = false;
   /** It must acknowledge as a member must, from before Promote is proposed until the table shows what became of it (R17). */
   joining = false;
-  /** "unknown": where its log joins on is not known · "acclimating": it gets a snapshot and history · "probe": one Append is out to find where · "stream". */
+  /** "unknown": where its log joins on is not known · "acclimating": it gets a snapshot and history ·
+   * "probe": one Append is out to find where · "stream". */
   phase: "unknown" | "acclimating" | "probe" | "stream" = "unknown";
   /** Durable on the peer up to here, by its acknowledgements in this epoch. */
   match = 0;
