@@ -1,9 +1,9 @@
 // The programs that the simulator runs on its nodes, by name.
 
 import { counterApplication } from "./counter-node.ts";
-import { Workload } from "./devices.ts";
 import type { Case } from "./profile.ts";
 import type { Application } from "./run.ts";
+import { Workload } from "./workload.ts";
 
 /** `counter`: a counter in each bucket; `node`: whole nodes with devices and backends; `mixed`: one or the other, by the seed. */
 export function applicationFor(name: string, { seed }: Case): Application {

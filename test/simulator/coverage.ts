@@ -82,7 +82,7 @@ function branchesOf(tree: ts.SourceFile): ts.Node[] {
     else if (ts.isIterationStatement(node, false)) branches.push(node.statement);
     else if (ts.isCaseOrDefaultClause(node)) branches.push(...node.statements.slice(0, 1));
     else if (ts.isBinaryExpression(node) && isLazy(node.operatorToken.kind)) branches.push(node.right);
-    else if (ts.isFunctionLike(node) && "body" in node && node.body !== undefined) branches.push(node.body as ts.Node);
+    else if (ts.isFunctionLike(node) && "body" in node && node.body !== undefined) branches.push(node.body);
     ts.forEachChild(node, visit);
   };
   visit(tree);

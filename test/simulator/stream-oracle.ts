@@ -91,6 +91,6 @@ export function bodyOf(text: string): Uint8Array {
   return Uint8Array.of(0x93, 0xa0 + bytes.length, ...bytes, 0xc0, 0xc0);
 }
 
-function textOf(body: Uint8Array): string {
+export function textOf(body: Uint8Array): string {
   return fromUtf8(payloadOf(body)!);
 }
