@@ -9,6 +9,7 @@ import { startHttpServer } from "./http/server.ts";
 import { RunningNode, VERSION } from "./node/node.ts";
 import { createLog, type Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { StorageError } from "./storage/errors.ts";
 import { openStorage } from "./storage/open.ts";
 import type { LogEvents } from "./storage/port.ts";
 
@@ -26,7 +27,7 @@ export interface Broker {
 /** Resolves when every bucket is open and both ports listen. `failed`: the node could not go on after its start; by default the process logs and exits with 70. */
 export async function startBroker(settings: Settings, failed?: (error: Error) => void): Promise<Broker> {
   const log = createLog(settings.logLevel, settings.node);
-  const stop = failed ?? ((error: Error) => exitWith(log, error));
+  const stop = failed ?? ((error: Error) => exitWith(log, error, settings.data));
   const relay = relayUntilConnected(stop);
   const directory = settings.data;
   const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes }, relay.events);
@@ -154,7 +155,10 @@ function relayUntilConnected(failed: (error: Error) => void): { readonly events:
 /** sysexits.h: an internal software error. */
 const EXIT_INTERNAL = 70;
 
-function exitWith(log: Log, error: Error): void {
-  log.fatal({ err: error }, "the node stops: it cannot go on; what was answered is on disk, start it again");
+function exitWith(log: Log, error: Error, directory: string): void {
+  const isOfDisk = "syscall" in error || error instanceof StorageError;
+  const why = isOfDisk ? `the disk under ${directory} failed (${error.message})` : error.message;
+  const next = isOfDisk ? "check that disk (dmesg), then start the node again" : "start the node again, and report what this line says";
+  log.fatal({ err: error, data: directory }, `the node stops: ${why}; what was answered is on disk: ${next}`);
   log.flush(() => process.exit(EXIT_INTERNAL));
 }

@@ -3,6 +3,8 @@
 import { Command, Option } from "commander";
 
 import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type SettingName } from "../config.ts";
+import { BellhopError } from "../base/errors.ts";
+import { StorageError } from "../storage/errors.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { withExamples } from "./options.ts";
 import { facts, note, styled } from "./output.ts";
@@ -39,7 +41,7 @@ async function start(flags: Readonly<Record<string, string>>): Promise<void> {
   // Loaded here and not at the top: the other commands start faster without the broker's code.
   const { startBroker } = await import("../broker.ts");
   const broker = await startBroker(settings).catch((error: unknown) => {
-    throw startFailure(error);
+    throw startFailure(error, settings.data);
   });
 
   let stopping = false;
@@ -68,11 +70,15 @@ async function start(flags: Readonly<Record<string, string>>): Promise<void> {
   note(`Try in another terminal:\n  npx bellhop simulate lamp-1${deviceAt}\n  npx bellhop follow lamp-1${at}\n  npx bellhop publish lamp-1 hello${at}`);
 }
 
-function startFailure(error: unknown): unknown {
+function startFailure(error: unknown, data: string): unknown {
   const { code, address, port } = error as { code?: string; address?: string; port?: number };
   if (code === "EADDRINUSE") {
     return new CliError("failed", "address_in_use", `${address}:${port} is in use.`, "another broker or program listens there", "stop it, or choose others: bellhop start --http 127.0.0.1:4900 --device 127.0.0.1:4910");
   }
   if (code === "EACCES" || code === "EROFS") return new CliError("failed", "no_access", (error as Error).message, "", "choose a directory that this user may write: bellhop start --data DIR");
+  if (code === "ENOSPC" || code === "EDQUOT") return new CliError("later", "storage_full", `There is no room on the disk of ${data}.`, (error as Error).message, "make room there, then start it again");
+  if (code === "EIO") return new CliError("stopped", "disk_failed", `The disk of ${data} failed.`, (error as Error).message, "check that disk (dmesg), then start it again");
+  if (error instanceof StorageError) return new CliError(error.code === "locked" ? "failed" : "unhealthy", error.code, error.message, "", `bellhop inspect log --data ${data}`);
+  if (error instanceof BellhopError) return new CliError("unhealthy", "not_started", error.detail);
   return error;
 }

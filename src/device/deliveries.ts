@@ -102,12 +102,11 @@ export class Deliveries implements StreamWatcher {
     const room = this.#window - (this.#out?.size ?? 0);
     if (room <= 0) return;
     this.#reading = true;
-    this.#node.read(this.#device, { after: this.#looked, limit: Math.min(room, PAGE_ENTRIES), maxBytes: PAGE_BYTES, types: ["downlink"] }).then(
-      (page) => this.#take(page),
-      (error: unknown) => {
+    this.#node.read(this.#device, { after: this.#looked, limit: Math.min(room, PAGE_ENTRIES), maxBytes: PAGE_BYTES, types: ["downlink"] })
+      .then((page) => this.#take(page))
+      .catch((error: unknown) => {
         if (!this.#stopped) this.#way.failed(error);
-      },
-    );
+      });
   }
 
   stop(): void {

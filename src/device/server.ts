@@ -1,6 +1,7 @@
 // The device server: takes TCP connections, keeps their number and deadlines, and sends what they have to say once a turn.
 
 import { createServer, type Server, type Socket } from "node:net";
+import { BrokenInvariant } from "../base/assert.ts";
 import type { Settings } from "../config.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
@@ -159,6 +160,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
   }
 
   failed(connection: Connection, error: unknown): void {
+    if (error instanceof BrokenInvariant) return this.node.fail(error);
     this.#log.error({ err: error, device: connection.device }, "a connection failed");
     connection.refuseAndClose("internal", "");
   }

@@ -3,6 +3,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { BrokenInvariant } from "../base/assert.ts";
 import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
+import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
 
 export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
@@ -42,22 +43,17 @@ export function sendJson(reply: FastifyReply, text: string): FastifyReply {
   return reply.type("application/json; charset=utf-8").send(text);
 }
 
-/** Everything that a route throws, and everything that the framework refuses before a route. */
-export function errorHandler(log: Log) {
+/** Everything that a route throws, and everything that the framework refuses before a route. A broken invariant stops the node. */
+export function errorHandler(log: Log, node: NodeApi) {
   return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void => {
     const known = asBellhopError(error);
     if (known !== undefined) {
       void sendProblem(reply, known.code, known.detail);
       return;
     }
-    log.error({ err: error, method: request.method, url: request.url }, "request failed");
+    if (error instanceof BrokenInvariant) node.fail(error);
+    else log.error({ err: error, method: request.method, url: request.url }, "request failed");
     void sendProblem(reply, "internal");
-    // A broken invariant stops the node: it leaves through the process's own handler, not through this request.
-    if (error instanceof BrokenInvariant) {
-      setImmediate(() => {
-        throw error;
-      });
-    }
   };
 }
 

@@ -53,9 +53,9 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
       if (!came && quietMs === COMMENT_MS) text = `: nothing for ${COMMENT_MS / 1000} s\nid: ${position}\n\n`;
     }
   } catch (error) {
-    if (error instanceof BrokenInvariant) throw error; // stops the node
     const known = error instanceof BellhopError;
-    if (!known) context.log.error({ err: error, device }, "follower failed");
+    if (error instanceof BrokenInvariant) context.node.fail(error);
+    else if (!known) context.log.error({ err: error, device }, "follower failed");
     const problem = known ? problemOf(error.code, error.detail) : problemOf("internal", "");
     response.write(`event: error\ndata: ${JSON.stringify(problem)}\n\n`);
   } finally {

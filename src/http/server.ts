@@ -72,7 +72,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
 
 async function build(context: HttpContext): Promise<Server> {
   const { settings, log } = context;
-  const onError = errorHandler(log);
+  const onError = errorHandler(log, context.node);
   const server = fastify({
     logger: false,
     bodyLimit: settings.httpBodyBytes,

@@ -27,6 +27,8 @@ export class Checkpointer {
   readonly #written = new Map<number, number>();
   /** Taken from the machine and not yet stored, because the disk was full: tried again in the next round. */
   readonly #taken = new Map<number, Checkpoint>();
+  /** Checkpoints that found the disk full. */
+  withoutRoom = 0;
   #roundAt = performance.now();
   #round: Promise<void> | undefined;
   #stopping = false;
@@ -82,8 +84,9 @@ export class Checkpointer {
     try {
       await this.#state.checkpoint(bucket, applied, writes);
     } catch (error) {
-      if (isFull(error)) return; // the log keeps what the checkpoint lacks
-      throw error;
+      if (!isFull(error)) throw error;
+      this.withoutRoom += 1; // the log keeps what the checkpoint lacks
+      return;
     }
     this.#taken.delete(bucket);
     copy.machine.checkpointed();

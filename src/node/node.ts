@@ -7,6 +7,7 @@ import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } f
 import type { NodeLimits } from "../core/node.ts";
 import type { NodeAddress } from "../core/table/commands.ts";
 import type { TableChange } from "../core/table/table.ts";
+import { StorageError } from "../storage/errors.ts";
 import type { Log as WriteAheadLog, LogEvents, Recovery, StateStore } from "../storage/port.ts";
 import type { DeviceView, Explanation, NodeApi, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
@@ -71,12 +72,13 @@ export class RunningNode implements NodeApi {
         logFull: (isFull) => this.#space.logIsFull(isFull),
       },
     });
-    this.#space = new Space(options.directory, options.minFreeBytes, (isFull) => {
+    const full = (isFull: boolean): void => {
       this.host.run(() => {
         this.host.core.storageFull = isFull;
       });
       options.full(isFull);
-    });
+    };
+    this.#space = new Space(options.directory, options.minFreeBytes, full, (error) => this.host.fail(error));
     this.#streams = new Streams(this.host.core, storage.log);
     this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
     this.#retention = new Retention(this.host, options.retention);
@@ -86,7 +88,7 @@ export class RunningNode implements NodeApi {
   static async start(options: NodeOptions, connect: (events: LogEvents) => void): Promise<RunningNode> {
     const { storage, control, id, zone, address } = options;
     const { recovery } = storage;
-    if (!recovery.clean) throw new BellhopError("internal", damageReport(recovery));
+    if (!recovery.clean) throw new StorageError("damaged", damageReport(options.directory, recovery));
     const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
       changed: (change: TableChange) => started.node?.host.tableChanged(change),
@@ -204,6 +206,7 @@ export class RunningNode implements NodeApi {
         state_bytes: stateStats.bytes,
         checkpoint_bytes_total: stateStats.checkpointBytes,
         checkpoints_total: stateStats.checkpoints,
+        checkpoints_without_room_total: this.#checkpointer.withoutRoom,
       },
     };
   }
@@ -231,11 +234,11 @@ async function lastTimes({ recovery, log }: NodeStorage): Promise<Map<number, nu
   return times;
 }
 
-function damageReport(recovery: Recovery): string {
-  const damage = recovery.damage.map((line) => `  ${line}`).join("\n");
+function damageReport(directory: string, { damage }: Recovery): string {
   return (
-    `The data directory is damaged below what was known to be on disk, so answered messages may be missing from it:\n${damage}\n` +
-    `Nothing was changed. Restore the directory from a copy, or move it away to start empty.`
+    `The log in ${directory} is damaged below what was known to be on disk, so answered messages may be missing from it:\n` +
+    `${damage.map((line) => `  ${line}`).join("\n")}\n` +
+    `Nothing was deleted. Restore the whole directory from a copy, or move it away to start empty.`
   );
 }
 

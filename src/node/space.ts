@@ -14,12 +14,12 @@ export class Space {
   /** Bytes free for this user, as last seen. */
   freeBytes = 0;
 
-  /** `changed` is told when writes are to be refused, and when they may go on. */
-  constructor(directory: string, minFreeBytes: number, changed: (isFull: boolean) => void) {
+  /** `changed` is told when writes are to be refused, and when they may go on; `failed` when the directory cannot be looked at. */
+  constructor(directory: string, minFreeBytes: number, changed: (isFull: boolean) => void, failed: (error: Error) => void) {
     this.#directory = directory;
     this.#minFreeBytes = minFreeBytes;
     this.#changed = changed;
-    this.#timer = setInterval(() => void this.look(), LOOK_MS);
+    this.#timer = setInterval(() => void this.look().catch(failed), LOOK_MS);
   }
 
   get isFull(): boolean {

@@ -184,8 +184,8 @@ class LmdbStateStore implements StateStore {
       await this.#db.transaction(action);
     } catch (error) {
       // What failed is in a promise of its own, which nobody else looks at.
-      const { commitError = Promise.reject(error) } = error as { readonly commitError?: Promise<never> };
-      const cause = await commitError.catch((inner: unknown) => inner as Error);
+      const { commitError } = error as { readonly commitError?: Promise<never> };
+      const cause = ((await commitError?.catch((inner: unknown) => inner)) ?? error) as Error;
       throw new StorageError("failed", `The state store ${this.#path} could not be written: ${cause.message}.`, cause);
     }
   }
