@@ -43,7 +43,12 @@ for (const part of parts) if (!Object.hasOwn(PARTS, part)) throw new Error(`--on
 const stolenBefore = stolen();
 print(`Machine: ${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Linux ${release()}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)} before the start.`);
 print(`Bellhop ${version()}: its defaults, every message on disk before it is answered.\n`);
-for (const part of parts) await PARTS[part as Part]();
+try {
+  for (const part of parts) await PARTS[part as Part]();
+} catch (error) {
+  note(`error: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
 print(`Noise: load ${loadavg()[0]!.toFixed(2)} at the end; ${stolenShare(stolenBefore, stolen())} of the processors' time went to other guests of the host.`);
 rmSync(DATA, { recursive: true, force: true });
 

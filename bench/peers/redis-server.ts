@@ -61,7 +61,7 @@ export async function startRedis(binary: Binary, directory: string, port: number
     env: { ...process.env, LD_LIBRARY_PATH: binary.libraries },
   });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  for (let waited = 0; !(await accepts(port)); waited += 50) {
+  for (let waited = 0; !(await answers(port)); waited += 50) {
     if (waited > START_MS || child.exitCode !== null) throw new Error("redis-server did not start.");
     await sleep(50);
   }
@@ -79,10 +79,15 @@ export async function startRedis(binary: Binary, directory: string, port: number
   };
 }
 
-function accepts(port: number): Promise<boolean> {
+/** True once it answers: it listens before it has loaded its data. */
+function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection({ host: "127.0.0.1", port });
-    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    socket.once("connect", () => socket.destroy());
+    socket.once("connect", () => socket.write("PING\r\n"));
+    socket.once("data", (answer) => {
+      resolve(answer.toString("latin1").startsWith("+PONG"));
+      socket.destroy();
+    });
+    socket.once("error", () => resolve(false));
   });
 }
