@@ -145,11 +145,6 @@ export class Gateway implements GatewayDoor, LineKeeper {
     for (const waiting of this.#waiting) if (this.#routes[waiting.bucket]?.leader === node) this.#askNow(waiting);
   }
 
-  #askNow(waiting: Line | Held): void {
-    waiting.tries = 0;
-    waiting.askAt = this.now;
-  }
-
   answered(from: string, bucket: number, answer: HopAnswer): void {
     switch (answer.type) {
       case "acked":
@@ -222,6 +217,12 @@ export class Gateway implements GatewayDoor, LineKeeper {
     const question = waiting instanceof Line ? attachment(waiting) : waiting.request;
     if (!(waiting instanceof Line)) waiting.handedOver = true;
     this.#sink.hop(route.leader, waiting.bucket, route.epoch, { ...question, request: waiting.question });
+  }
+
+  /** At the next tick. */
+  #askNow(waiting: Line | Held): void {
+    waiting.tries = 0;
+    waiting.askAt = this.now;
   }
 
   /** The leader says not now: asked again after a back-off. */

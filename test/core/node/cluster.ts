@@ -209,7 +209,7 @@ export class NodeCluster {
     this.settle();
   }
 
-  /** Starts a node again after a crash. */
+  /** Starts a node, or starts it again after a crash. */
   start(id: string): void {
     this.#register(id);
     this.#run(id);
@@ -232,6 +232,18 @@ export class NodeCluster {
     const alive = this.running.filter((other) => other !== id);
     const { incarnation } = this.table.nodes.get(id)!;
     this.control({ type: "depart", node: id, incarnation, by, byIncarnation: this.table.nodes.get(by)!.incarnation, alive });
+  }
+
+  /** A node becomes a learner of the bucket. */
+  join(bucket: number, node: string): void {
+    const { epoch } = this.table.bucket(bucket);
+    const { incarnation } = this.table.nodes.get(node)!;
+    this.control({ type: "addLearner", bucket, epoch, node, incarnation, attempt: this.table.attempts + 1 });
+  }
+
+  /** Folds in what nodes proposed. */
+  decide(): void {
+    this.control(...this.proposed.splice(0));
   }
 
   /** Hands the lead of a bucket to another member. */

@@ -53,6 +53,23 @@ describe("a device", () => {
   });
 });
 
+test("a broken connection between two nodes: what was on it is sent again at once", () => {
+  const { cluster, heard } = three();
+  const device = cluster.device("d1");
+  cluster.enter("n3", (core) => device.dial(core));
+  cluster.settle();
+  cluster.hold("n3>n1");
+  cluster.hold("n1>n3");
+  cluster.enter("n3", () => device.publish(3));
+  cluster.settle();
+  cluster.cut("n3", "n1");
+  cluster.heal("n3>n1");
+  cluster.heal("n1>n3");
+  cluster.settle();
+  expect(heard("d1").slice(1)).toEqual(["d1 hears CREDIT 0", "d1 hears CREDIT 8", "d1 hears ACK 1", "d1 hears ACK 2", "d1 hears ACK 3"]);
+  expect(cluster.stream("d1")).toEqual(["up", "1", "2", "3"]);
+});
+
 describe("the numbers that are void", () => {
   test("are told with their codes by a new leader too, before the ACK that covers them (R27)", () => {
     const { cluster, heard } = three();
@@ -212,15 +229,19 @@ describe("the node's log", () => {
 });
 
 test("a full disk holds for copies that come later too", () => {
-  const { cluster } = three();
-  cluster.enter("n1", (core) => (core.storageFull = true));
-  cluster.crash("n1");
-  cluster.start("n1");
-  cluster.enter("n1", (core) => (core.storageFull = true));
-  cluster.pass(200);
+  const cluster = new NodeCluster();
+  cluster.begin(["n1", "n2", "n3"], 2);
+  cluster.start("n4");
+  cluster.enter("n4", (core) => (core.storageFull = true));
+  cluster.join(0, "n4");
+  cluster.pass(500);
+  cluster.decide();
+  cluster.lead(0, "n4");
+  cluster.settle();
   const answers = cluster.request("n2", keyed("d1", "k1"));
   cluster.pass(100);
   expect(answers).toMatchObject([{ type: "failed", code: "storage_full" }]);
+  expect(cluster.core("n4").copy(0)?.replica.role).toBe("leader");
 });
 
 test("a change of the settings reaches every bucket: below minCopies nothing is acknowledged (B4)", () => {
