@@ -22,11 +22,15 @@ export function sibling(path: string): string {
   return fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? `${path}.ts` : `${path}.js`, import.meta.url));
 }
 
-/** `bellhop start` on free ports; resolves when it is ready. Its banner goes nowhere. */
+/** `bellhop start` on free ports; resolves when it is ready. Its banner is shown only where it fails. */
 export async function startBellhop(data: string): Promise<Started> {
   const words = ["start", "--data", data, "--device", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-level", "error"];
-  const child = fork(sibling("../src/main"), words, { stdio: ["ignore", "inherit", "ignore", "ipc"] });
-  const { http, device } = (await firstWord(child)) as { http: string; device: string };
+  const child = fork(sibling("../src/main"), words, { stdio: ["ignore", process.stderr, "pipe", "ipc"] });
+  let said = "";
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const { http, device } = (await firstWord(child).catch((error: Error) => {
+    throw new Error(`${error.message}\n${said}`);
+  })) as { http: string; device: string };
   return { at: device, httpAt: http, pid: child.pid!, stop: () => stopped(child) };
 }
 
