@@ -82,6 +82,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   read(chunk: Uint8Array): void {
     if (this.#isOver) return;
     this.#heardTick = this.#keeper.tick;
+    this.#keeper.node.turn(); // time stamps are of now (A14)
     try {
       this.#deframer.push(chunk, this);
     } catch (error) {
