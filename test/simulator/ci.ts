@@ -16,10 +16,11 @@ const { values: options } = parseArgs({
     /** First fresh seed; by default it differs from day to day. */
     from: { type: "string", default: String(Math.floor(Date.now() / 86_400_000) * 1_000_000) },
     width: { type: "string", default: String(Math.min(2, availableParallelism())) },
-    /** Only mutants whose name contains this; "none" for none. */
+    /** Only mutants whose name or file contains this; "none" for none. */
     mutants: { type: "string", default: "" },
-    /** Multiplies each mutant's budget. */
+    /** Multiplies each mutant's budget; seconds of computing that one may take. */
     budget: { type: "string", default: "1" },
+    "mutant-seconds": { type: "string", default: "40" },
     /** Fails where a branch of the protocol was never taken. */
     branches: { type: "boolean", default: false },
   },
@@ -28,11 +29,10 @@ const { values: options } = parseArgs({
 /** Seeds that every mutant runs on: fixed, so that the counts in the table can be compared. */
 const MUTANT_SEEDS_FROM = 1;
 const MUTANT_WITHIN_MS = 240_000;
-const MUTANT_WITHIN_CPU_MS = 40_000;
-const CONTROL_SEEDS = 200;
 /** Fresh seeds that a worker runs at a time. */
 const CHUNK = 50;
 
+const mutantCpuMs = Number(options["mutant-seconds"]) * 1000;
 const width = Number(options.width);
 const pool = new Pool();
 process.on("SIGINT", () => {
@@ -48,17 +48,17 @@ try {
 }
 
 async function runMutants(): Promise<number> {
-  const chosen = MUTANTS.filter((mutant) => mutant.name.includes(options.mutants));
+  const chosen = MUTANTS.filter(({ name, file }) => `${name} ${file}`.includes(options.mutants));
   if (chosen.length === 0) return 0;
   // The control: what is not broken passes on the very seeds, or being caught would mean nothing.
-  const control = await pool.run(await pool.bundle(undefined), { from: MUTANT_SEEDS_FROM, count: CONTROL_SEEDS, withinMs: MUTANT_WITHIN_MS, withinCpuMs: MUTANT_WITHIN_CPU_MS, application: "mixed" });
+  const control = await pool.run(await pool.bundle(undefined), { from: MUTANT_SEEDS_FROM, count: Math.max(...chosen.map(({ budget }) => budget)), withinMs: MUTANT_WITHIN_MS, withinCpuMs: mutantCpuMs, application: "mixed" });
   const row = rowOf(control);
   process.stdout.write(`${row.caught ? "FAILED  " : "passes  "} ${"(no mutant)".padEnd(58)} ${"".padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
   const begun = performance.now();
   const rows = await inParallel(chosen, width, async (mutant) => {
     const bundle = await pool.bundle(mutant);
     const count = Math.ceil(mutant.budget * Number(options.budget));
-    const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, withinCpuMs: MUTANT_WITHIN_CPU_MS, application: "mixed" });
+    const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, withinCpuMs: mutantCpuMs, application: "mixed" });
     const row = rowOf(result);
     process.stdout.write(`${row.caught ? "caught  " : "SURVIVED"} ${mutant.name.padEnd(58)} ${mutant.rule.padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
     return row;

@@ -272,10 +272,10 @@ export class DiskHandle {
     return group.ticket;
   }
 
-  /** Runs once everything written so far is durable. */
+  /** Runs once everything written so far is durable; in the order of the calls. */
   whenDurable(run: () => void): void {
     const ticket = this.#open.records.length > 0 ? this.#open.ticket : this.handedOver;
-    if (ticket <= this.#durable) run();
+    if (ticket <= this.#durable && this.#waiting.length === 0) run();
     else this.#waiting.push({ ticket, run });
   }
 
