@@ -57,13 +57,17 @@ export class Checker {
     const known = oracle.committed[entry.index];
     if (known !== undefined) {
       const same = known.epoch === entry.epoch && known.kind === entry.kind && known.time === entry.time && sameBytes(known.payload, entry.payload);
-      check(same, "3 (nodes disagree below their commits)", () => `${site} applied ${show(entry)} in bucket ${bucket}, but ${show(known)} is committed`);
+      check(same, "3 (nodes disagree below their commits)", () =>
+        `${site} applied ${show(entry)} in bucket ${bucket}, but ${show(known)} is committed`);
       return;
     }
-    check(entry.index === oracle.commit + 1, "3 (a hole below commit)", () => `${site} applied ${show(entry)} in bucket ${bucket}; committed up to ${oracle.commit}`);
+    check(entry.index === oracle.commit + 1, "3 (a hole below commit)", () =>
+      `${site} applied ${show(entry)} in bucket ${bucket}; committed up to ${oracle.commit}`);
     const before = oracle.committed[oracle.commit];
-    check(before === undefined || before.time <= entry.time, "A14 (time falls)", () => `${show(entry)} in bucket ${bucket} is older than the one before it`);
-    check(before === undefined || before.epoch <= entry.epoch, "2 (epochs fall along the log)", () => `${show(entry)} in bucket ${bucket} after ${show(before!)}`);
+    check(before === undefined || before.time <= entry.time, "A14 (time falls)", () =>
+      `${show(entry)} in bucket ${bucket} is older than the one before it`);
+    check(before === undefined || before.epoch <= entry.epoch, "2 (epochs fall along the log)", () =>
+      `${show(entry)} in bucket ${bucket} after ${show(before!)}`);
     oracle.committed[entry.index] = entry;
     oracle.commit = entry.index;
     if (entry.kind === ENTRY_KIND.gov) oracle.govs.add(entry.epoch);
@@ -80,13 +84,15 @@ export class Checker {
     const oracle = this.oracle(bucket);
     const claim = `${site}.${incarnation}`;
     const other = oracle.leaders.get(epoch);
-    check(other === undefined || other === claim, "1 (two leaders of an epoch)", () => `${claim} and ${other} lead epoch ${epoch} of bucket ${bucket}`);
+    check(other === undefined || other === claim, "1 (two leaders of an epoch)", () =>
+      `${claim} and ${other} lead epoch ${epoch} of bucket ${bucket}`);
     oracle.leaders.set(epoch, claim);
   }
 
   /** A write takes the place of everything at its index and above. */
   written(site: string, bucket: number, index: number, commit: number): void {
-    check(index > commit, "7 (a committed entry is overwritten)", () => `${site} writes ${index} in bucket ${bucket} with commit ${commit}`);
+    check(index > commit, "7 (a committed entry is overwritten)", () =>
+      `${site} writes ${index} in bucket ${bucket} with commit ${commit}`);
   }
 
   /** A publisher was told that its entry is stored (invariants 5, 9). */
@@ -95,8 +101,10 @@ export class Checker {
     this.answers += 1;
     if (oracle.forced) return;
     const entry = oracle.committed[index];
-    check(entry !== undefined, "5 (answered before it is committed)", () => `${site} answered ${index} in bucket ${bucket}; committed up to ${oracle.commit}`);
-    check(sameBytes(entry.payload, payload), "5 (answered, but another entry is there)", () => `${site} answered ${index} in bucket ${bucket}, where ${show(entry)} is`);
+    check(entry !== undefined, "5 (answered before it is committed)", () =>
+      `${site} answered ${index} in bucket ${bucket}; committed up to ${oracle.commit}`);
+    check(sameBytes(entry.payload, payload), "5 (answered, but another entry is there)", () =>
+      `${site} answered ${index} in bucket ${bucket}, where ${show(entry)} is`);
     check(oracle.govs.has(epoch), "9 (answered before Gov is committed)", () => `${site} answers in epoch ${epoch} of bucket ${bucket}`);
     this.#answered.push({ bucket, index, entry });
   }
@@ -119,7 +127,8 @@ export class Checker {
       const before = oracle.before;
       oracle.before = bucket;
       check(bucket.members.length > 0, "10 (a bucket without members)", () => `bucket ${id}`);
-      check(before === undefined || bucket.epoch >= before.epoch, "1 (an epoch falls)", () => `bucket ${id}: from ${before!.epoch} to ${bucket.epoch}`);
+      check(before === undefined || bucket.epoch >= before.epoch, "1 (an epoch falls)", () =>
+        `bucket ${id}: from ${before!.epoch} to ${bucket.epoch}`);
       if (before !== undefined) this.#epochIsNew(before, bucket);
       if (bucket.generation > (before?.generation ?? 0)) oracle.forced = true;
       this.#onEveryMember(id, oracle);
@@ -144,7 +153,8 @@ export class Checker {
     const leader = now.members.find((member) => member.node === now.leader);
     const leaderBefore = before.members.find((member) => member.node === before.leader);
     const same = before.leader === now.leader && leader?.incarnation === leaderBefore?.incarnation;
-    check(now.epoch > before.epoch || same, "1 (another leader in the same epoch)", () => `bucket ${now.id}, epoch ${now.epoch}: ${before.leader}, then ${now.leader}`);
+    check(now.epoch > before.epoch || same, "1 (another leader in the same epoch)", () =>
+      `bucket ${now.id}, epoch ${now.epoch}: ${before.leader}, then ${now.leader}`);
   }
 
   /** Invariants 4 and 6: every member that could be appointed has durably what is committed. */
@@ -158,7 +168,8 @@ export class Checker {
       const site = this.#sites.get(member.node);
       if (site === undefined || site.distrusted) continue;
       const copy = site.disk.durableCopy(id);
-      check(holds(copy, entry), "4 (a committed entry is not on every member)", () => `${show(entry)} of bucket ${id} is not durable at ${member.node}`);
+      check(holds(copy, entry), "4 (a committed entry is not on every member)", () =>
+        `${show(entry)} of bucket ${id} is not durable at ${member.node}`);
     }
   }
 
@@ -173,7 +184,8 @@ export class Checker {
       check(!copy.incomplete, "4 (an incomplete copy is a member)", () => `${member.node} of bucket ${bucket.id}`);
       for (let index = Math.max(oracle.floor, copy.floor); index <= oracle.commit; index += 1) {
         const missing = copy.entries.get(index)?.epoch !== oracle.committed[index]!.epoch;
-        check(!missing, "4 (history is missing on a member)", () => `entry ${index} of bucket ${bucket.id} at ${member.node}, committed up to ${oracle.commit}`);
+        check(!missing, "4 (history is missing on a member)", () =>
+          `entry ${index} of bucket ${bucket.id} at ${member.node}, committed up to ${oracle.commit}`);
       }
     }
   }

@@ -210,7 +210,8 @@ export class SimNode extends Driver {
     if (sent === undefined) this.#hopped.set(leader, (sent = new Map<string, number>()));
     const attachment = `${epoch} ${handle}`;
     const before = sent.get(attachment);
-    check(before === undefined || series === before + 1, "13 (hops out of order)", () => `${this.name} sends ${series} after ${before} to ${leader}, ${attachment}`);
+    check(before === undefined || series === before + 1, "13 (hops out of order)", () =>
+      `${this.name} sends ${series} after ${before} to ${leader}, ${attachment}`);
     sent.set(attachment, series);
   }
 

@@ -69,7 +69,8 @@ class CounterBucket implements Lead {
       this.questions.delete(asked);
       const newest = this.counter.newest.get(client) ?? 0;
       if (this.#node.cluster.checker.oracle(this.#bucket).forced) continue;
-      check(newest >= atLeast, "R34 (a current read that is not current)", () => `${this.#node.name} says ${newest}, but ${atLeast} was answered before`);
+      check(newest >= atLeast, "R34 (a current read that is not current)", () =>
+        `${this.#node.name} says ${newest}, but ${atLeast} was answered before`);
     }
   }
 }

@@ -107,7 +107,8 @@ export class Device {
     this.#window = window;
     this.isWelcome = true;
     if (!this.#world.oracle(this.id).forced) {
-      check(delivered >= this.#delivered && delivered <= end, "15 (a cursor falls)", () => `${this.id}: ${delivered} after ${this.#delivered}, end ${end}`);
+      check(delivered >= this.#delivered && delivered <= end, "15 (a cursor falls)", () =>
+        `${this.id}: ${delivered} after ${this.#delivered}, end ${end}`);
     }
     this.#delivered = delivered;
     if (end > delivered) this.#connection!.toNode((_, { line }) => line!.received(end, delivered));

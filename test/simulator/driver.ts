@@ -152,7 +152,8 @@ export abstract class Driver implements Host {
       const { promised, commit, applied, epoch } = replica;
       const seen = (this.#seen[bucket] ??= { promised: 0, commit: 0, applied: 0, ledEpoch: 0 });
       if (seen.promised !== promised) {
-        check(promised > seen.promised, "8 (a promise falls)", () => `${this.name}, bucket ${bucket}: from ${seen.promised} to ${promised}`);
+        check(promised > seen.promised, "8 (a promise falls)", () =>
+          `${this.name}, bucket ${bucket}: from ${seen.promised} to ${promised}`);
         seen.promised = promised;
       }
       if (seen.commit !== commit || seen.applied !== applied) {

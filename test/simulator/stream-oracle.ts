@@ -51,7 +51,8 @@ export class StreamOracle {
   acknowledged(device: string, session: number, series: number, text: string): void {
     if (this.#log.forced()) return;
     const stored = this.#stored.get(`${session} of ${device}`)?.get(series);
-    check(stored === text, "5 (acknowledged, but not stored)", () => `${device} session ${session} series ${series}: ${text} is ${stored ?? "not there"}`);
+    check(stored === text, "5 (acknowledged, but not stored)", () =>
+      `${device} session ${session} series ${series}: ${text} is ${stored ?? "not there"}`);
   }
 
   /** A backend was told that its key is stored. */

@@ -93,13 +93,15 @@ export class Workload implements Application {
       if (entry.type !== "uplink" && entry.publisher !== BACKEND) return;
       if (entry.type === "uplink") {
         const given = Number(textOf(entry.body).split(":")[1]);
-        check(message === undefined || given === message + 1, "13 (a stream out of order)", () => `${id}: message ${given} after ${message} at offset ${entry.offset}`);
+        check(message === undefined || given === message + 1, "13 (a stream out of order)", () =>
+          `${id}: message ${given} after ${message} at offset ${entry.offset}`);
         message = given;
       } else if (entry.type === "downlink") {
         const key = textOf(entry.body);
         const answered = this.#offsets.get(`${id} ${key}`);
         check(!keys.has(key), "11 (a key stored twice)", () => `${key} of ${id} again at ${entry.offset}`);
-        check(answered === undefined || answered === entry.offset, "5 (answered with another offset)", () => `${key} of ${id} at ${entry.offset}, answered ${answered}`);
+        check(answered === undefined || answered === entry.offset, "5 (answered with another offset)", () =>
+          `${key} of ${id} at ${entry.offset}, answered ${answered}`);
         keys.add(key);
       }
     });
@@ -172,7 +174,8 @@ export class Workload implements Application {
       this.streams(device).keyIsStored(device, key);
       if (this.oracle(device).forced) return;
       const before = this.#offsets.get(`${device} ${key}`);
-      check(before === undefined || before === answer.offset, "5 (a key stored twice)", () => `${key} of ${device}: at ${before}, then at ${answer.offset}`);
+      check(before === undefined || before === answer.offset, "5 (a key stored twice)", () =>
+        `${key} of ${device}: at ${before}, then at ${answer.offset}`);
       this.#offsets.set(`${device} ${key}`, answer.offset);
     });
   }
@@ -184,7 +187,8 @@ export class Workload implements Application {
     const ifVersion = this.#random.chance(0.3) ? this.#random.below(4) : undefined;
     this.#call({ type: "state", device, which, how, document, ifVersion }, (answer) => {
       if (answer.type !== "changed" || this.oracle(device).forced) return;
-      check(ifVersion === undefined || answer.version === ifVersion + 1, "5 (If-Match of another version)", () => `${ifVersion}, then ${answer.version}`);
+      check(ifVersion === undefined || answer.version === ifVersion + 1, "5 (If-Match of another version)", () =>
+        `${ifVersion}, then ${answer.version}`);
       const version = `${device} ${which} ${answer.version}`;
       check(!this.#versions.has(version), "5 (a version given twice)", () => version);
       this.#versions.add(version);
@@ -197,7 +201,8 @@ export class Workload implements Application {
     const [device, key] = name.split(" ") as [string, string];
     this.#call({ type: "askKey", device, key }, (answer) => {
       if (answer.type !== "told" || this.oracle(device).forced) return;
-      check(answer.is === "stored" && answer.offset === offset, "R34 (a wrong no)", () => `${key} of ${device} is at ${offset}, and was told ${JSON.stringify(answer)}`);
+      check(answer.is === "stored" && answer.offset === offset, "R34 (a wrong no)", () =>
+        `${key} of ${device} is at ${offset}, and was told ${JSON.stringify(answer)}`);
     });
   }
 
@@ -206,7 +211,8 @@ export class Workload implements Application {
     if (session === 0 || series === 0 || !device.isWelcome) return;
     this.#call({ type: "askSeries", device: device.id, publisher: "", session, series }, (answer) => {
       if (answer.type !== "told" || this.oracle(device.id).forced) return;
-      check(answer.is !== "absent", "R34 (a wrong no)", () => `${device.id} session ${session} series ${series} was acknowledged, and was told ${JSON.stringify(answer)}`);
+      check(answer.is !== "absent", "R34 (a wrong no)", () =>
+        `${device.id} session ${session} series ${series} was acknowledged, and was told ${JSON.stringify(answer)}`);
     });
   }
 
@@ -236,7 +242,8 @@ export class Workload implements Application {
     // Judged after the event that answered, when the checker has seen what it applied.
     node.enter((core) => core.request(call.request, REQUEST_MS, (answer) => this.cluster.world.after(1, undefined, "answer", answer, () => over(answer))));
     this.cluster.world.after((REQUEST_MS + 500) * 1000, undefined, "gone", call.request.type, () => {
-      check(isOver || !node.alive || node.site.lastPausedUntil > askedAt, "19 (a request without an answer)", () => `${call.request.type} at ${node.name}`);
+      check(isOver || !node.alive || node.site.lastPausedUntil > askedAt, "19 (a request without an answer)", () =>
+        `${call.request.type} at ${node.name}`);
       over(undefined);
     });
   }
