@@ -55,9 +55,9 @@ export class Deliveries implements StreamWatcher {
     this.#maxFrame = maxFrame;
     this.#looked = Math.min(Math.max(after, handled), end);
     this.#told = handled;
-    this.#end = end;
     this.#desiredVersion = desired;
     this.#unwatch = node.watch(device, this);
+    this.#end = Math.max(end, node.device(device)?.end ?? 0); // what came in the turn of the welcome moved before anybody watched
     this.#pushDesired();
     this.pump();
   }
@@ -129,6 +129,7 @@ export class Deliveries implements StreamWatcher {
       writeDeliver(this.#way.writer(), entry.offset, entry.body, entry.time);
       (this.#out ??= new Ring<number>(4)).push(entry.offset);
     }
+    this.#end = Math.max(this.#end, page.end);
     const moved = page.next > this.#looked;
     this.#looked = Math.max(this.#looked, page.next);
     if (moved) this.pump();
