@@ -210,8 +210,8 @@ export class NodeCluster {
   }
 
   /** Starts a node, or starts it again after a crash. */
-  start(id: string): void {
-    this.#register(id);
+  start(id: string, clean = true): void {
+    this.#register(id, clean);
     this.#run(id);
     this.#show();
   }
@@ -289,6 +289,11 @@ export class NodeCluster {
     this.drop(`${a}>${b}`);
     this.drop(`${b}>${a}`);
     for (const [id, other] of [[a, b], [b, a]] as const) if (this.#processes.has(id)) this.enter(id, (core) => core.linkLost(other));
+  }
+
+  /** The last ticket of its log. */
+  ticket(id: string): Ticket {
+    return this.#homes.get(id)!.ticket;
   }
 
   /** Its disk syncs nothing until `fast`. */
@@ -384,11 +389,11 @@ export class NodeCluster {
     return true;
   }
 
-  #register(id: string): void {
+  #register(id: string, clean = true): void {
     if (!this.#homes.has(id)) this.#homes.set(id, new Home(`store of ${id}`));
     const known = this.table.nodes.get(id);
     const address = { http: id, device: id, peer: id };
-    this.#append({ type: "register", node: id, store: `store of ${id}`, seen: known?.incarnation ?? 0, clean: true, address, zone: "" });
+    this.#append({ type: "register", node: id, store: `store of ${id}`, seen: known?.incarnation ?? 0, clean, address, zone: "" });
   }
 
   #run(id: string): void {

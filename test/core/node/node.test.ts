@@ -179,6 +179,28 @@ describe("a request", () => {
     expect(answers).toMatchObject([{ type: "stored", offset: 1 }]);
   });
 
+  test("to a leader that has just heard of the next one is refused, not kept", () => {
+    const { cluster, heard } = three();
+    for (const id of ["n1", "n3"]) cluster.blind(id);
+    cluster.lead(0, "n2");
+    cluster.settle(); // n2's first Append has reached n1
+    cluster.request("n3", keyed("d1", "k1"));
+    cluster.settle();
+    expect(heard()).toEqual(["n3 → n1 keyed k1 (epoch 1)", "n1 → n3 failed: stale_table"]);
+  });
+
+  test("of a former epoch is refused by the same node in the next one", () => {
+    const { cluster, heard } = three();
+    cluster.blind("n3");
+    cluster.lead(0, "n2");
+    cluster.lead(0, "n1");
+    cluster.pass(200);
+    heard();
+    cluster.request("n3", keyed("d1", "k1"));
+    cluster.settle();
+    expect(heard()).toEqual(["n3 → n1 keyed k1 (epoch 1)", "n1 → n3 failed: stale_table"]);
+  });
+
   test("held by a node that ends is answered by nobody, and what was taken of it is kept (B9)", () => {
     const { cluster } = three();
     const answers = cluster.request("n3", keyed("d1", "k1"));
@@ -211,6 +233,25 @@ describe("the node's log", () => {
     expect(answers.flat().map(({ type }) => type)).toEqual(devices.map(() => "stored"));
   });
 
+  test("is durable group by group, and each answer waits for its own", () => {
+    const cluster = new NodeCluster();
+    cluster.begin(["n1"], 1, 4);
+    const first = "d0";
+    const second = ["d1", "d2", "d3", "d4"].find((device) => cluster.table.bucketOfDevice(device).id !== cluster.table.bucketOfDevice(first).id)!;
+    cluster.slow("n1");
+    const one = cluster.request("n1", keyed(first, "k"));
+    cluster.settle();
+    const ticket = cluster.ticket("n1");
+    const two = cluster.request("n1", keyed(second, "k"));
+    cluster.settle();
+    cluster.enter("n1", (core) => core.durable(ticket));
+    cluster.settle();
+    expect([one.length, two.length]).toEqual([1, 0]);
+    cluster.enter("n1", (core) => core.durable(cluster.ticket("n1")));
+    cluster.settle();
+    expect([one.length, two.length]).toEqual([1, 1]);
+  });
+
   test("of one node alone keeps what it answered over a crash", () => {
     const cluster = new NodeCluster();
     cluster.begin(["n1"], 1);
@@ -226,6 +267,31 @@ describe("the node's log", () => {
     expect(lost).toEqual([]);
     expect(cluster.stream("d1")).toEqual(["downlink"]);
   });
+});
+
+test("after an accepted loss the sessions of before are broken (R9)", () => {
+  const lines: string[] = [];
+  const cluster = new NodeCluster((line) => lines.push(line));
+  cluster.begin(["n1"], 1);
+  const device = cluster.device("d1");
+  cluster.enter("n1", (core) => device.dial(core));
+  cluster.settle();
+  cluster.enter("n1", () => device.publish(2));
+  cluster.settle();
+  cluster.crash("n1");
+  cluster.start("n1", false);
+  cluster.settle();
+  expect(cluster.table.bucket(0).state).toBe("dark");
+  cluster.control({ type: "forceUnclean", bucket: 0, node: "n1", incarnation: 2 });
+  cluster.settle();
+  lines.length = 0;
+  cluster.enter("n1", (core) => device.dial(core));
+  cluster.settle();
+  expect(lines).toEqual(["d1 hears BROKEN last 2"]);
+  device.session = 0;
+  cluster.enter("n1", (core) => device.dial(core, 2n));
+  cluster.settle();
+  expect(lines.at(-1)).toMatch(/^d1 hears WELCOME session \d+ last 0$/);
 });
 
 test("a full disk holds for copies that come later too", () => {
