@@ -39,7 +39,7 @@ export async function runBroker(chosen: Partial<Settings> = {}): Promise<Running
   return {
     http: broker.httpAddress,
     device: broker.deviceAddress,
-    call: (method, path, call = {}) => send(broker.httpAddress, method, path, call),
+    call: (method, path, options = {}) => call(broker.httpAddress, method, path, options),
     follow: (path, headers = {}) => follow(broker.httpAddress, path, headers),
     async stop() {
       if (stopped) return;
@@ -51,7 +51,7 @@ export async function runBroker(chosen: Partial<Settings> = {}): Promise<Running
 }
 
 /** node:http and not fetch: headers go out as they are written, Host and Origin too. */
-function send(address: string, method: string, path: string, { headers, body, signal }: Call): Promise<Reply> {
+export function call(address: string, method: string, path: string, { headers, body, signal }: Call): Promise<Reply> {
   return new Promise((resolve, reject) => {
     const outgoing = request(`http://${address}${path}`, { method, headers: headers ?? {}, ...(signal === undefined ? {} : { signal }) }, (incoming) => {
       const chunks: Buffer[] = [];
@@ -105,7 +105,7 @@ export class Events {
   }
 }
 
-function follow(address: string, path: string, headers: Readonly<Record<string, string>>): Promise<Events> {
+export function follow(address: string, path: string, headers: Readonly<Record<string, string>>): Promise<Events> {
   return new Promise((resolve, reject) => {
     const outgoing = request(`http://${address}${path}`, { headers: { accept: "text/event-stream", ...headers } }, (response) => {
       if (response.statusCode === 200) resolve(new Events(response));
