@@ -76,7 +76,8 @@ export class SimNode extends Driver {
   }
 
   protected deliver(_from: string, message: PeerMessage | ({ readonly type: "beat" } & Beat)): void {
-    this.enter((core) => (message.type === "beat" ? core.heard(message) : core.receive(message)));
+    if (message.type === "beat") return this.enter((core) => core.heard(message));
+    this.handOver(this.core!.copy(message.bucket)?.replica, message, () => this.enter((core) => core.receive(message)));
   }
 
   protected durable(ticket: number): void {

@@ -133,7 +133,7 @@ class CounterNode extends Driver {
     if (message.type === "beat") return this.#coordinator!.heard(from, message.suspects, this.cluster.nowMs);
     const copy = this.#buckets.get(message.bucket);
     if (copy === undefined) return;
-    copy.replica.receive(message, this.cluster.nowMs);
+    this.handOver(copy.replica, message, () => copy.replica.receive(message, this.cluster.nowMs));
     this.#touch(copy);
   }
 

@@ -1,8 +1,8 @@
 // What every simulated node's driver does, whichever program it drives: log, checkpoints, messages, timers, suspicion, and the checker's view of it all.
 
 import type { Entry } from "../../src/core/entry.ts";
-import type { Role } from "../../src/core/replica/replica.ts";
-import type { CopyAtStart, LoadPurpose, ReplicaEffects, ReplicaLimits } from "../../src/core/replica/types.ts";
+import type { PeerView, Role } from "../../src/core/replica/replica.ts";
+import type { CopyAtStart, LoadPurpose, PeerMessage, ReplicaEffects, ReplicaLimits } from "../../src/core/replica/types.ts";
 import type { CoordinatorSettings } from "../../src/core/table/coordinator.ts";
 import type { Table, TableChange } from "../../src/core/table/table.ts";
 import type { Cluster, Host, Site } from "./cluster.ts";
@@ -19,6 +19,7 @@ export interface ReplicaView {
   /** Of the table's record. */
   readonly epoch: number;
   readonly role: Role;
+  readonly peers: readonly PeerView[];
 }
 
 /** Milliseconds after which a process that had to stop is started again. */
@@ -150,13 +151,14 @@ export abstract class Driver implements Host {
   protected observe(): void {
     for (const [bucket, replica] of this.replicas()) {
       const { promised, commit, applied, epoch } = replica;
-      const seen = (this.#seen[bucket] ??= { promised: 0, commit: 0, applied: 0, ledEpoch: 0 });
+      const seen = (this.#seen[bucket] ??= { promised: 0, commit, applied, ledEpoch: 0 }); // a commit of before this start is nobody's doing
       if (seen.promised !== promised) {
         check(promised > seen.promised, "8 (a promise falls)", () =>
           `${this.name}, bucket ${bucket}: from ${seen.promised} to ${promised}`);
         seen.promised = promised;
       }
       if (seen.commit !== commit || seen.applied !== applied) {
+        if (replica.role === "leader" && commit > seen.commit) this.#hasEnoughMembers(bucket);
         check(applied <= commit, "7 (applied above commit)", () => `${this.name}, bucket ${bucket}: applied ${applied}, commit ${commit}`);
         seen.commit = commit;
         seen.applied = applied;
@@ -166,6 +168,25 @@ export abstract class Driver implements Host {
         seen.ledEpoch = epoch;
       }
     }
+  }
+
+  /** Hands an answer to a leader; one of another incarnation or attempt than the table names counts for nothing (R14). */
+  protected handOver(replica: ReplicaView | undefined, message: PeerMessage, run: () => void): void {
+    const record = this.membership.table.buckets[message.bucket];
+    if (record === undefined || replica?.role !== "leader" || message.epoch > replica.epoch) return run();
+    const named = [...record.members, ...record.learners].find(({ node }) => node === message.from);
+    if (named?.incarnation === message.fromIncarnation && named.attempt === message.attempt) return run();
+    const view = (): string => JSON.stringify(replica.peers.filter(({ node }) => node === message.from));
+    const before = view();
+    run();
+    check(before === view(), "R14 (an answer of another incarnation or attempt counts)", () => `${this.name}: ${JSON.stringify(message)}`);
+  }
+
+  #hasEnoughMembers(bucket: number): void {
+    const { table } = this.membership;
+    const { members } = table.bucket(bucket);
+    const { minCopies } = table.settings;
+    check(members.length >= minCopies, "B4 (committed by too few members)", () => `${this.name}, bucket ${bucket}: ${members.length} of ${minCopies}`);
   }
 
   protected abstract checkpointAll(): void;
