@@ -14,6 +14,8 @@ export interface NodeOptions {
   readonly flags?: readonly string[];
   /** What the node is started through: nsenter, strace. It must leave the process id to the node. */
   readonly through?: readonly string[];
+  /** Takes the addresses of one that has ended, so that its devices find it. */
+  readonly inPlaceOf?: NodeProcess;
 }
 
 /** The data directory and ports of a node, and its process while it runs. */
@@ -33,9 +35,9 @@ export class NodeProcess {
   }
 
   /** Resolves when the process is there; `ready` and `ended` tell how it goes on. */
-  static async launch(data: string, { flags = [], through = [] }: NodeOptions = {}): Promise<NodeProcess> {
-    const http = `127.0.0.1:${await freePort()}`;
-    const device = `127.0.0.1:${await freePort()}`;
+  static async launch(data: string, { flags = [], through = [], inPlaceOf }: NodeOptions = {}): Promise<NodeProcess> {
+    const http = inPlaceOf?.http ?? `127.0.0.1:${await freePort()}`;
+    const device = inPlaceOf?.device ?? `127.0.0.1:${await freePort()}`;
     const words = ["start", "--data", data, "--http", http, "--device", device, "--log-level", "error", "--bucket-count", "4", ...flags];
     const [command = "", ...rest] = [...through, process.execPath, join(ROOT, "bin/bellhop.js"), ...words];
     return new NodeProcess(data, http, device, spawn(command, rest, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] }));
