@@ -27,7 +27,7 @@ export interface Outcome {
 }
 
 /** Simulated milliseconds within which everything must come to rest once faults have stopped. */
-const REST_MS = 20_000;
+const REST_MS = 60_000;
 const MAX_EVENTS = 400_000;
 
 export function runCase(drawn: Case, application: Application, trace?: (line: string) => void): Outcome {
@@ -71,12 +71,14 @@ function restlessTable(cluster: Cluster): string | undefined {
   const table = cluster.control.truth;
   if (table.buckets.length !== cluster.case.buckets) return "the table is not made";
   if (table.plans.size > 0) return `plan ${JSON.stringify([...table.plans.values()][0])}`;
-  const live = [...table.nodes.values()].filter((node) => node.state !== "departed").length;
+  // Copies are placed on live nodes that are not on their way out, where there are enough of them to take writes.
+  const placeable = [...table.nodes.values()].filter((node) => node.state === "live").length;
+  const nodes = [...table.nodes.values()].map(({ id, incarnation, state }) => `${id}.${incarnation} ${state}`).join(", ");
   for (const bucket of table.buckets) {
-    const reason = `bucket ${bucket.id}: ${JSON.stringify(bucket)}`;
+    const reason = `bucket ${bucket.id}: ${JSON.stringify(bucket)}; ${nodes}`;
     if (bucket.state !== "on" || !table.isLive(bucket.leader) || bucket.learners.length > 0) return reason;
     if (bucket.members.some((member) => !table.isLive(member.node))) return reason;
-    if (bucket.members.length !== Math.min(table.settings.copies, live)) return reason;
+    if (placeable >= table.settings.minCopies && bucket.members.length !== Math.min(table.settings.copies, placeable)) return reason;
   }
   return undefined;
 }
