@@ -49,7 +49,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
         checkpoints: {
           seconds: settings.checkpointSeconds,
           bytesPerSecond: settings.checkpointBytesPerSecond,
-          dirtyDevices: Math.ceil(settings.stateCacheDevices / 2),
+          dirtyDevices: settings.stateCacheDevices,
         },
         retention: { seconds: settings.retainSeconds, bytes: settings.retainBytes },
         failed: stop,

@@ -61,7 +61,6 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
     this.#log = log;
     this.#admission = new Admission(limits.hellosPerSecond, limits.hellosAtOnce);
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-    this.#server.on("error", (error) => log.error({ err: error }, "the device port"));
   }
 
   get address(): string {
@@ -79,6 +78,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
       this.#server.once("error", reject);
       this.#server.listen({ host, port: Number(address.slice(colon + 1)), backlog: BACKLOG }, () => {
         this.#server.off("error", reject);
+        this.#server.on("error", (error) => this.#log.error({ err: error }, "the device port"));
         resolve();
       });
     });
