@@ -30,7 +30,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
   const stop = failed ?? ((error: Error) => exitWith(log, error, settings.data));
   const relay = relayUntilConnected(stop);
   const directory = settings.data;
-  const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes }, relay.events);
+  const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes, opensDamaged: false }, relay.events);
   const undo: (() => Promise<unknown>)[] = [() => storage.close()];
   try {
     const control = await EmbeddedControl.open(directory);

@@ -83,7 +83,7 @@ function decodeLines(bytes: Buffer, path: string): (Line | undefined)[] {
     const json = bytes.subarray(Math.min(end, start + CRC_DIGITS + 1), end);
     const isWhole = feed !== -1 && bytes.toString("latin1", start, start + CRC_DIGITS + 1) === `${checksum(json)} `;
     const line = isWhole ? (JSON.parse(json.toString()) as Line) : undefined;
-    if (line !== undefined && line.v !== FORMAT) throw damaged(path, `version ${line.v} of its format is not known to this Bellhop, a newer one is needed`);
+    if (line !== undefined && line.v !== FORMAT) throw newer(path, line.v);
     lines.push(line);
     start = end + 1;
   }
@@ -97,7 +97,7 @@ export async function readSnapshot(folder: string): Promise<ControlSnapshot> {
   const feed = bytes.indexOf(LINE_FEED);
   const state = new Uint8Array(bytes.subarray(feed + 1));
   const head = parseHead(bytes.subarray(0, Math.max(0, feed)).toString());
-  if (head !== undefined && head.v !== FORMAT) throw damaged(path, `version ${head.v} of its format is not known to this Bellhop, a newer one is needed`);
+  if (head !== undefined && head.v !== FORMAT) throw newer(path, head.v);
   if (head === undefined || head.bytes !== state.length || head.crc !== checksum(state)) throw damaged(path, "its checksum does not agree");
   return { position: head.position, state };
 }
@@ -173,8 +173,12 @@ function ifThere(error: NodeJS.ErrnoException): undefined {
   if (error.code !== "ENOENT") throw error;
 }
 
+function newer(path: string, version: number): BellhopError {
+  return new BellhopError("internal", `The control log ${path} cannot be used: version ${version} of its format is not known to this Bellhop, a newer one is needed.`);
+}
+
 function damaged(path: string, why: string): BellhopError {
-  return new BellhopError("internal", `The control log ${path} cannot be used: ${why}.`);
+  return new BellhopError("internal", `The control log ${path} cannot be used: ${why}. Restore the data directory from a copy.`);
 }
 
 function checksum(bytes: Uint8Array): string {

@@ -1,13 +1,13 @@
 // A running node: started from its storage and control log, stopped in order, and what it offers to the front-ends.
 
 import { readFileSync } from "node:fs";
+import { assert } from "../base/assert.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { ControlLog } from "../control/port.ts";
 import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } from "../core/gateway/types.ts";
 import type { NodeLimits } from "../core/node.ts";
 import type { NodeAddress } from "../core/table/commands.ts";
 import type { TableChange } from "../core/table/table.ts";
-import { StorageError } from "../storage/errors.ts";
 import type { Log as WriteAheadLog, LogEvents, Recovery, StateStore } from "../storage/port.ts";
 import type { DeviceView, Explanation, NodeApi, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
@@ -88,7 +88,7 @@ export class RunningNode implements NodeApi {
   static async start(options: NodeOptions, connect: (events: LogEvents) => void): Promise<RunningNode> {
     const { storage, control, id, zone, address } = options;
     const { recovery } = storage;
-    if (!recovery.clean) throw new StorageError("damaged", damageReport(options.directory, recovery));
+    assert(recovery.clean, "a single node's log is whole: opening a damaged one fails");
     const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
       changed: (change: TableChange) => started.node?.host.tableChanged(change),
@@ -232,14 +232,6 @@ async function lastTimes({ recovery, log }: NodeStorage): Promise<Map<number, nu
     if (entry !== undefined) times.set(bucket, entry.time);
   }
   return times;
-}
-
-function damageReport(directory: string, { damage }: Recovery): string {
-  return (
-    `The log in ${directory} is damaged below what was known to be on disk, so answered messages may be missing from it:\n` +
-    `${damage.map((line) => `  ${line}`).join("\n")}\n` +
-    `Nothing was deleted. Restore the whole directory from a copy, or move it away to start empty.`
-  );
 }
 
 function packageFile(): URL {

@@ -37,7 +37,7 @@ export async function openLog(vfs: Vfs, directory: string, settings: LogSettings
     throw new StorageError("foreign", `The log in ${directory} belongs to store ${inSegments}, store-id says ${written}. Put back the file that belongs to it.`);
   }
   const storeId = inSegments ?? randomBytes(16).toString("hex");
-  const recovered = await recover(vfs, logDirectory, storeId, settings.segmentBytes);
+  const recovered = await recover(vfs, logDirectory, storeId, settings);
   // After the first segment, so that a store id without a log always means that the log was lost.
   if (written === undefined) await writeWhole(vfs, directory, STORE_ID_FILE, Buffer.from(`bellhop store 1 ${storeId}\n`));
   for (const name of recovered.free.splice(settings.poolSegments)) await vfs.remove(join(logDirectory, name));

@@ -3,6 +3,7 @@
 import { join } from "node:path";
 import { assert } from "../base/assert.ts";
 import { copyRecord, Copies, cut, firstHole, locate, recoveredCopy } from "./copies.ts";
+import { StorageError } from "./errors.ts";
 import { encodeFooter, isExtent } from "./footer.ts";
 import { Group, GROUP_HEADER } from "./group.ts";
 import type { ScannedGroup } from "./group.ts";
@@ -13,6 +14,7 @@ import { findChain, openSegments, recordsOf } from "./scan.ts";
 import type { Part, SegmentFile } from "./scan.ts";
 import { anyNumber, enter, freeName, layOut, newSegment, randomTag, segmentName } from "./segment.ts";
 import type { Segment } from "./segment.ts";
+import type { LogSettings } from "./settings.ts";
 import { isFull, readWhole } from "./vfs.ts";
 import type { Vfs, VfsFile } from "./vfs.ts";
 
@@ -38,7 +40,7 @@ export interface Recovered {
 /** One damage may show itself in thousands of places: this many are named. */
 const DAMAGE_NAMED = 20;
 
-export async function recover(vfs: Vfs, directory: string, storeId: string, segmentBytes: number): Promise<Recovered> {
+export async function recover(vfs: Vfs, directory: string, storeId: string, { segmentBytes, opensDamaged }: LogSettings): Promise<Recovered> {
   const names = await vfs.list(directory);
   const files = await openSegments(vfs, directory, names);
   const chain = await findChain(files, names.includes(VERIFY_FILE));
@@ -54,6 +56,8 @@ export async function recover(vfs: Vfs, directory: string, storeId: string, segm
   await work.fold(parts);
   const kept = work.cutAt(parts);
   const written = await work.writeAgain(parts, { storeId, bytes: segmentBytes, number: Math.max(0, ...names.map(anyNumber)) + 1, kept, retiredThrough });
+
+  if (work.damage.length > 0 && !opensDamaged) throw new StorageError("damaged", damageReport(directory, work.damage));
 
   const file = await laidOutFile(vfs, directory, names, written.header);
   for (const { at, bytes } of written.groups) await file.write(bytes, at);
@@ -80,6 +84,14 @@ export async function recover(vfs: Vfs, directory: string, storeId: string, segm
   };
 }
 
+function damageReport(directory: string, damage: readonly string[]): string {
+  return (
+    `The log ${directory} is damaged below what was known to be on disk, so answered messages may be missing from it:\n` +
+    `${damage.map((line) => `  ${line}`).join("\n")}\n` +
+    `Nothing was changed. Restore the whole data directory from a copy, or move it away to start empty.`
+  );
+}
+
 /** What a recovery has found so far. */
 class Work {
   readonly copies = new Copies();
@@ -88,6 +100,8 @@ class Work {
   /** Damage below this segment was reported by an earlier recovery. */
   #reportedBelow = 0;
   #unclean = false;
+  /** What the recovery said that found the log unclean: it is said again until the node has registered as such. */
+  #foundEarlier: readonly string[] = ["an earlier start found damage, and the node has not registered since"];
 
   constructor(durableThrough: number) {
     this.#durableThrough = durableThrough;
@@ -188,10 +202,10 @@ class Work {
       }
     }
     this.#cutHoles(); // not before: an entry may be missing at D, and have been copied forward above it
-    if (this.#unclean && this.damage.length === 0) this.damaged("an earlier start found damage, and the node has not registered since");
+    if (this.#unclean) for (const line of this.#foundEarlier) this.damaged(line);
     if (this.damage.length > 0) {
       for (const copy of this.copies.all()) copy.incomplete = true; // R22
-      add([control(RECORD_TYPE.unclean, 0, { kind: 1 }), ...[...this.copies.all()].map(copyRecord)]);
+      add([control(RECORD_TYPE.unclean, 0, { kind: 1, payload: Buffer.from(this.damage.join("\n")) }), ...[...this.copies.all()].map(copyRecord)]);
     }
     const bytes = Math.max(plan.bytes, segment.end);
     const header: SegmentHeader = {
@@ -209,7 +223,10 @@ class Work {
       else this.copies.fill(copy, segment, index, epoch, offset);
       return;
     }
-    if (type === RECORD_TYPE.unclean) this.#unclean = record.kind === 1;
+    if (type === RECORD_TYPE.unclean) {
+      this.#unclean = record.kind === 1;
+      if (record.payload.length > 0) this.#foundEarlier = Buffer.from(record.payload).toString("utf8").split("\n");
+    }
     if (type === RECORD_TYPE.copy) {
       const known = this.copies.get(bucket);
       if (known !== undefined && known.last < index && this.isNews(segment.number)) this.damaged(`bucket ${bucket}: entries ${known.last + 1} to ${index} are missing`);

@@ -16,6 +16,8 @@ export interface LogSettings {
   readonly pinnedSegments: number;
   /** Pause before a write that found the disk full is tried again, milliseconds. */
   readonly fullRetryMs: number;
+  /** A damaged log is opened and reported as unclean (R21): for a node whose copies other nodes have too. Else opening fails, and changes nothing. */
+  readonly opensDamaged: boolean;
 }
 
 export const DEFAULT_LOG_SETTINGS: LogSettings = {
@@ -25,6 +27,7 @@ export const DEFAULT_LOG_SETTINGS: LogSettings = {
   poolSegments: 2,
   pinnedSegments: 4,
   fullRetryMs: 250,
+  opensDamaged: true,
 };
 
 export function checkLogSettings(settings: LogSettings): void {

@@ -1,6 +1,6 @@
 // The state store on lmdb (docs/storage.md): reads are synchronous, checkpoints are transactions written on lmdb's own thread.
 
-import { existsSync, promises as fs, renameSync, rmSync, statfsSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, promises as fs, readSync, renameSync, rmSync, statfsSync, statSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { open } from "lmdb";
@@ -21,6 +21,12 @@ const BEHIND_ALL = Buffer.from([0xff]); // no UTF-8 text begins with it
 const COMPACT_ABOVE = 16 * 1024 * 1024;
 /** Zeros written at once where the file grows, bytes. */
 const ZEROS = Buffer.alloc(256 * 1024);
+
+/** Where lmdb's meta pages say what they are, and how long a page is. */
+const META_BYTES = 64;
+const META_MAGIC_AT = 24;
+const META_MAGIC = 0xbeefc0de;
+const META_PAGE_SIZE_AT = 48;
 
 type Lmdb = RootDatabase<Buffer, Buffer>;
 
@@ -47,6 +53,7 @@ export async function openStateStore(directory: string): Promise<StateStore> {
 function openLmdb(path: string): Lmdb {
   const before = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   try {
+    if (before > 0) checkMetaPages(path);
     // One file under the name given, synced within the commit: a sync that fails in lmdb's background would be told to nobody (R24).
     const db = open<Buffer, Buffer>({
       path, noSubdir: true, encoding: "binary", keyEncoding: "binary", compression: false, overlappingSync: false, eventTurnBatching: false,
@@ -57,6 +64,22 @@ function openLmdb(path: string): Lmdb {
   } catch (error) {
     const why = (error as Error).message;
     throw new StorageError("damaged", `The state store ${path} cannot be used: ${why}. Restore the data directory from a copy.`, error);
+  }
+}
+
+/** lmdb ends the process by a signal where these two pages are not its own. */
+function checkMetaPages(path: string): void {
+  const file = openSync(path, "r");
+  try {
+    let at = 0;
+    for (const page of ["first", "second"]) {
+      const meta = Buffer.alloc(META_BYTES);
+      readSync(file, meta, 0, META_BYTES, at);
+      if (meta.readUInt32LE(META_MAGIC_AT) !== META_MAGIC) throw new Error(`its ${page} page is damaged`);
+      at = meta.readUInt32LE(META_PAGE_SIZE_AT);
+    }
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -180,6 +180,7 @@ export class Upkeep {
   }
 
   #retire(): void {
+    if (this.unclean) return; // what a damaged log had is left as it is until the node has registered as such (R22)
     let last: Segment | undefined;
     const gone: Segment[] = [];
     while (this.segments.length > 1) {

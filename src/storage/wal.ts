@@ -118,6 +118,7 @@ export class WriteAheadLog implements Log {
 
   settle(): Ticket {
     this.#upkeep.unclean = false;
+    this.#upkeep.soon();
     return this.#write(control(RECORD_TYPE.unclean, 0));
   }
 
