@@ -14,7 +14,14 @@ export interface ControlTimes {
   readonly watchUs: number;
   /** How often an append that was applied is answered with an error. */
   readonly answerLost: number;
+  /** How often a command is proposed a second time, late. */
+  readonly repeated: number;
 }
+
+/** Microseconds within which it is. */
+const LATE_US = 600_000;
+/** What nodes propose; an operator's word and a Register are given once. */
+const REPEATABLE = new Set<Command["type"]>(["depart", "addLearner", "dropLearner", "promote", "handover", "retire", "plan", "step", "cancel"]);
 
 export interface ControlWatcher {
   entries(entries: readonly ControlEntry[]): void;
@@ -44,6 +51,7 @@ export class ControlLog {
   readonly #leases = new Map<string, { incarnation: number; until: number }>();
   #watches: Watch[] = [];
   #compactedTo = 0;
+  #late = 0;
   #snapshot: { position: number; state: Uint8Array } = { position: 0, state: new Uint8Array() };
   /** Nodes whose watch is stalled, until when (µs). */
   readonly stalled = new Map<string, number>();
@@ -59,7 +67,10 @@ export class ControlLog {
   append(process: Process, id: string, commands: readonly Command[], done: (settled: boolean) => void): void {
     this.#world.after(this.#delay(), undefined, "control", { id, commands }, () => {
       const taken = this.available;
-      if (taken && !this.#ids.has(id)) this.#add(id, commands);
+      if (taken && !this.#ids.has(id)) {
+        this.#add(id, commands);
+        this.#repeatLate(commands);
+      }
       const answered = taken && !this.#random.chance(this.#times.answerLost);
       this.#world.after(this.#delay(), process, "appended", id, () => done(answered));
     });
@@ -97,6 +108,7 @@ export class ControlLog {
   compact(): void {
     this.#snapshot = { position: this.truth.position, state: this.truth.snapshot() };
     this.#compactedTo = this.truth.position;
+    this.#ids.clear(); // a retry of what was trimmed is not known any more (R1)
   }
 
   #add(id: string, commands: readonly Command[]): void {
@@ -110,6 +122,16 @@ export class ControlLog {
     this.digests.set(position, this.truth.digest());
     this.#changed(change);
     for (const watch of this.#watches) this.#wake(watch);
+  }
+
+  /** What was proposed once may have been proposed twice, and the second may come when it is no longer true (R2). */
+  #repeatLate(commands: readonly Command[]): void {
+    if (!this.#random.chance(this.#times.repeated)) return;
+    const again = commands.filter(({ type }) => REPEATABLE.has(type));
+    if (again.length === 0) return;
+    this.#late += 1;
+    const id = `late.1.${this.#late}`;
+    this.#world.after(this.#random.below(LATE_US), undefined, "control", { id, commands: again }, () => this.#add(id, again));
   }
 
   #wake(watch: Watch): void {

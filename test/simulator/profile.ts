@@ -100,6 +100,7 @@ export function drawCase(seed: number): Case {
       delayUs: random.pick([500, 3000, 20_000]),
       watchUs: random.pick([500, 5000, 60_000]),
       answerLost: sometimes(random, 0.4, () => random.pick([0.05, 0.3])),
+      repeated: sometimes(random, 0.5, () => random.pick([0.1, 0.5])),
     },
     skewMs: Array.from({ length: 7 }, () => (random.chance(0.3) ? random.between(-2000, 2000) : 0)),
     leaseMs: random.pick([100, 200, 400]),

@@ -47,6 +47,7 @@ function* simpler(drawn: Case): Generator<Case> {
   yield { ...drawn, links: { ...links, lateUs: 0 } };
   yield { ...drawn, links: { ...links, ordered: true } };
   yield { ...drawn, control: { ...control, answerLost: 0 } };
+  yield { ...drawn, control: { ...control, repeated: 0 } };
   yield { ...drawn, control: { ...control, watchUs: 500 } };
   yield { ...drawn, skewMs: drawn.skewMs.map(() => 0) };
   yield { ...drawn, retain: 0 };

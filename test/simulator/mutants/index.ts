@@ -1,4 +1,4 @@
-// Every mutant, and the branches that need not be reached.
+// Every mutant.
 
 import type { Mutant } from "../bundle.ts";
 import { DISK_MUTANTS } from "./disk.ts";
@@ -9,6 +9,3 @@ import { streamMutants } from "./stream.ts";
 import { TABLE_MUTANTS } from "./table.ts";
 
 export const MUTANTS: readonly Mutant[] = [...TABLE_MUTANTS, ...replicaMutants, ...streamMutants, ...GATEWAY_MUTANTS, ...DISK_MUTANTS, ...REGRESSIONS];
-
-/** Branches that exist for what must never happen. */
-export const NEVER_REACHED: readonly { readonly file: string; readonly text: string }[] = [];
