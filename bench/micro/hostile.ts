@@ -1,4 +1,5 @@
-// Time and memory that one hostile frame of 64 KiB costs: `npx tsx --expose-gc bench/micro/hostile.ts`. Time: the best of many runs; memory: the most of some.
+// Time and memory that one hostile frame of 64 KiB costs: `npx tsx --expose-gc bench/micro/hostile.ts`. Time: the best of many runs;
+// memory: the most of some.
 
 import { BellhopError } from "../../src/base/errors.ts";
 import { type FromDevice, readFromDevice } from "../../src/wire/device.ts";

@@ -1,4 +1,5 @@
-// A start on a directory that was damaged: it stops in words that name the file and what to do, with 7, and nothing in the directory is lost by it.
+// A start on a directory that was damaged: it stops in words that name the file and what to do, with 7, and nothing in the directory is
+// lost by it.
 
 import { cpSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

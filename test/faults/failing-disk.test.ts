@@ -1,4 +1,5 @@
-// A disk that fails: the node says which, stops with 70, has answered nothing that is not on disk, and goes on from there when it is started again.
+// A disk that fails: the node says which, stops with 70, has answered nothing that is not on disk, and goes on from there when it is
+// started again.
 
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";

@@ -1,4 +1,5 @@
-// A disk that fills up under load: writes wait and are refused in words, reads go on, and when there is room again everything goes on by itself.
+// A disk that fills up under load: writes wait and are refused in words, reads go on, and when there is room again everything goes on by
+// itself.
 
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, expect, test } from "vitest";

@@ -1,4 +1,5 @@
-// Hostile TCP on a real node: silent and slow connections and devices that never read cost little memory, and another device's publishes go on.
+// Hostile TCP on a real node: silent and slow connections and devices that never read cost little memory, and another device's publishes
+// go on.
 // Hostile frames cost no more than a valid one of their size (absolute figures: bench/micro/hostile.ts).
 
 import { afterAll, afterEach, expect, test } from "vitest";
