@@ -2,7 +2,7 @@
 
 import { ERRORS } from "../../src/base/errors.ts";
 import { Prng } from "../../src/base/prng.ts";
-import type { GatewayAnswer, GatewayRequest } from "../../src/core/gateway/types.ts";
+import type { DeviceSocket, GatewayAnswer, GatewayRequest } from "../../src/core/gateway/types.ts";
 import { bucketOf } from "../../src/core/hash.ts";
 import { BACKEND, indexesOf, view } from "../../src/core/stream/view.ts";
 import { Channels } from "./channels.ts";
@@ -64,6 +64,7 @@ export class Workload implements Application {
     for (const device of this.#devices) {
       if (!device.isWelcome) return `${device.id} is not connected`;
       if (device.waiting > 0) return `${device.id} holds ${device.waiting} messages`;
+      if (this.oracle(device.id).forced) continue;
       const node = this.#leaderNode(device.id);
       const own = node?.core?.copy(this.#bucket(device.id))?.machine.devices.find(device.id)?.own;
       if (own === undefined || own.attachment === 0) return `${device.id} is connected, and its presence is down`; // invariant 21
@@ -157,8 +158,20 @@ export class Workload implements Application {
     else if (what < 15) this.#changeState(device.id);
     else if (what < 17) this.#askKey();
     else if (what < 19) this.#askSeries(device);
-    else if (this.#random.chance(0.7)) device.hangUp();
+    else if (this.#random.chance(0.5)) device.hangUp();
+    else if (this.#random.chance(0.4)) this.#openLate(device);
     else this.#call({ type: this.#random.pick(["create", "remove"] as const), device: "other" }, () => undefined);
+  }
+
+  /** An OPEN of long ago arrives: its nonce is behind, so it takes nothing over (R25). */
+  #openLate(device: Device): void {
+    const node = this.someNode(this.#random);
+    if (!device.isWelcome || node === undefined) return;
+    const socket = new SilentSocket(() => {
+      check(this.oracle(device.id).forced, "R25 (a lower nonce was welcomed)", () => device.id);
+    });
+    const hello = { device: device.id, session: 0, nonce: 0n, leaves: 0, oldest: 1, next: 1, window: 1 };
+    node.enter((core) => core.open(socket, hello));
   }
 
   #publishKeyed(device: string): void {
@@ -247,4 +260,20 @@ export class Workload implements Application {
       over(undefined);
     });
   }
+}
+
+/** A socket whose device is gone; it must never be welcomed. */
+class SilentSocket implements DeviceSocket {
+  readonly welcome: () => void;
+
+  constructor(welcomed: () => void) {
+    this.welcome = welcomed;
+  }
+
+  ack(): void {}
+  voided(): void {}
+  refuse(): void {}
+  credit(): void {}
+  broken(): void {}
+  close(): void {}
 }

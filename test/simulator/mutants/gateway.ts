@@ -38,18 +38,6 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
     budget: 400,
   },
   {
-    name: "a new leader is no reason to attach anew", rule: "R29", file: GATEWAY,
-    find: "this.#pause(bucket, (line) => line.epoch !== route.epoch || line.leader !== route.leader);",
-    replace: "",
-    budget: 400,
-  },
-  {
-    name: "a lost link is no reason to attach anew", rule: "R29", file: GATEWAY,
-    find: "this.#pause(bucket, (line) => line.leader === node);",
-    replace: "this.#pause(bucket, () => false);",
-    budget: 400,
-  },
-  {
     name: "a re-attachment goes on after what was sent", rule: "R29", file: LINE,
     find: "      this.drop(answer.last);\n      this.socket.credit(this.window);\n    }\n    this.sent = this.acked;",
     replace: "      this.drop(this.sent);\n      this.socket.credit(this.window);\n    }\n    this.sent = this.acked;",
