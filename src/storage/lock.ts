@@ -76,12 +76,22 @@ function isAlive(found: string, path: string): boolean {
   } catch (error) {
     if (codeOf(error) === "ESRCH") return false;
   }
-  return owner(pid) === found;
+  return owner(pid) === found && !hasEnded(pid);
+}
+
+/** Killed, and not yet reaped by its parent: it holds nothing any more. */
+function hasEnded(pid: number): boolean {
+  const state = statFields(pid)[0];
+  return state === "Z" || state === "X";
 }
 
 /** A process id and, where the system tells it, when that process began: ids are used again. */
 function owner(pid: number): string {
+  return `${pid} ${statFields(pid)[19] ?? ""}`;
+}
+
+/** The fields of /proc/PID/stat behind the name, the state first; none where the system has no such file. */
+function statFields(pid: number): string[] {
   const stat = read(`/proc/${pid}/stat`);
-  const began = stat === undefined ? "" : (stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "");
-  return `${pid} ${began}`;
+  return stat === undefined ? [] : stat.slice(stat.lastIndexOf(")") + 2).split(" ");
 }

@@ -141,7 +141,7 @@ export class WriteAheadLog implements Log {
     return this.#upkeep.segments.map((segment) => {
       const last = new Map<number, number>();
       for (const { bucket, from, to } of segment.extents) if (from < to) last.set(bucket, Math.max(last.get(bucket) ?? 0, to - 1));
-      return { bytes: segment.bytes, sealed: segment.sealed, last };
+      return { bytes: heldBytes(segment), sealed: segment.sealed, last };
     });
   }
 
@@ -170,7 +170,7 @@ export class WriteAheadLog implements Log {
     const segments = this.#upkeep.segments;
     return {
       segments: segments.length,
-      bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
+      bytes: segments.reduce((sum, segment) => sum + heldBytes(segment), 0),
       groups: this.#groups,
       groupsInFlight: this.#inFlight.size,
       bytesWaiting: this.#bytesWaiting + (this.#open?.used ?? 0),
@@ -352,4 +352,9 @@ export class WriteAheadLog implements Log {
     if (this.#failure !== undefined) throw new StorageError("failed", "The log has failed; the node must stop.", this.#failure);
     if (this.#closed) throw new StorageError("closed", "The log is closed.");
   }
+}
+
+/** What a segment takes on the disk: each start seals the active one where it stands and cuts the rest off, so a sealed one may be much smaller than its size. */
+function heldBytes(segment: Segment): number {
+  return segment.sealed ? segment.end : segment.bytes;
 }

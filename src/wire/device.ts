@@ -30,10 +30,13 @@ export const MAX_VOIDS = MAX_WINDOW;
 export const MAX_HELLO_BYTES = 2048;
 
 /** What an optional element of HELLO means when it is nil or left out. */
-export const HELLO_DEFAULTS = { leaves: 0, window: 64, wrap: 0, keepAlive: 0, receiveWindow: 64, maxFrame: 65_536, after: 0, desired: 0 } as const;
+export const HELLO_DEFAULTS = { leaves: 0, window: 64, wrap: 0, keepAlive: 0, receiveWindow: 64, maxFrame: 131_072, after: 0, desired: 0 } as const;
 
-/** 1 to 128 bytes of UTF-8 without control characters. */
+/** What `isDeviceId` wants, as the end of a sentence. A URL cannot name `.` and `..`: they are steps in its path. */
+export const DEVICE_ID_RULE = `1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters; not "." or ".."`;
+
 export function isDeviceId(device: string): boolean {
+  if (device === "." || device === "..") return false;
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (device === "" || device.length > MAX_DEVICE_BYTES || /[\u0000-\u001f\u007f-\u009f]/.test(device)) return false;
   return new TextEncoder().encode(device).length <= MAX_DEVICE_BYTES;
@@ -95,7 +98,7 @@ function readHello(from: Reader, count: number): HelloFrame {
   if (protocol !== PROTOCOL) throw new BellhopError("unsupported_version", `Protocol ${PROTOCOL} is spoken here, not ${protocol}.`);
   if (count < 8) throw malformed("HELLO has 8 elements or more.");
   const device = from.str(MAX_DEVICE_BYTES);
-  if (!isDeviceId(device)) throw malformed("A device id has 1 to 128 bytes and no control characters.");
+  if (!isDeviceId(device)) throw malformed(`A device's id has ${DEVICE_ID_RULE}.`);
   const token = from.str(MAX_TOKEN_BYTES);
   const session = from.uint(MAX_NUMBER);
   const nonce = from.u64();

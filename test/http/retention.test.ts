@@ -1,5 +1,8 @@
 // What retention has forgotten: readers are told which offsets are missing, and go on behind them.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runBroker, type RunningBroker } from "./broker.ts";
 
@@ -37,6 +40,19 @@ test("a page and a followed stream tell the gap; explain tells what is forgotten
   expect((await broker.call("GET", "/v1/devices/d/explain?offset=1")).json.offset).toEqual({ offset: "1", is: "forgotten" });
   expect((await broker.call("GET", "/v1/devices/d")).json).toMatchObject({ earliest: page.earliest, end: String(MESSAGES) });
   expect((await broker.call("POST", "/v1/devices/d/messages", { body: "next" })).json.offset).toBe(String(MESSAGES + 1));
+});
+
+test("starts forget nothing: a segment that a start sealed counts with what it holds", async () => {
+  const data = mkdtempSync(join(tmpdir(), "bellhop-retention-"));
+  const chosen = { data, bucketCount: 1, segmentBytes: 1024 * 1024, retainBytes: 4 * 1024 * 1024 };
+  for (let start = 1; start <= 7; start += 1) {
+    const again = await runBroker(chosen);
+    expect((await again.call("POST", "/v1/devices/d/messages", { body: `start ${start}` })).json.offset).toBe(String(start));
+    const { log_bytes: held } = (await again.call("GET", "/v1/status")).json.numbers as { log_bytes: number };
+    expect(held).toBeLessThan(2 * 1024 * 1024);
+    await again.stop();
+  }
+  rmSync(data, { recursive: true });
 });
 
 /** The broker looks after its retention from time to time; until then nothing is missing. The test's time-out bounds it. */

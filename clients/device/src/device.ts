@@ -3,11 +3,12 @@
 import { EventEmitter } from "node:events";
 import { assert } from "../../../src/base/assert.ts";
 import { Ring } from "../../../src/base/ring.ts";
-import { encodeBody, KIND, MAX_HEADER_NAME_BYTES, MAX_HEADER_VALUE_BYTES, MAX_HEADERS, type Kind } from "../../../src/wire/body.ts";
+import { encodeBody, KIND, type Kind } from "../../../src/wire/body.ts";
 import {
-  type Document, HELLO_DEFAULTS, isDeviceId, PROTOCOL, type Voided, type WelcomeFrame, writeGoodbye, writeHello, writePublish, writeReceived, writeStateRequest,
+  type Document, DEVICE_ID_RULE, HELLO_DEFAULTS, isDeviceId, PROTOCOL, type Voided, type WelcomeFrame, writeGoodbye, writeHello, writePublish, writeReceived, writeStateRequest,
 } from "../../../src/wire/device.ts";
 import { jitter, MOST_WAIT_MS, RECONNECT_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
+import { headersAreWrong, payloadIsWrong } from "./check.ts";
 import { DeviceError } from "./errors.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import { Message } from "./message.ts";
@@ -18,7 +19,7 @@ import { DeviceState } from "./state.ts";
 export interface DeviceOptions {
   /** `host:port` of one or more brokers; a port alone may be left out (4810). */
   readonly brokers: string | readonly string[];
-  /** 1 to 128 bytes of UTF-8 without control characters. */
+  /** 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`. */
   readonly device: string;
   readonly token?: string;
   /** "memory" (lost with the process), or the path of a file that survives kill -9 and power loss. One process at a time may use a file. */
@@ -146,7 +147,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   /** @throws DeviceError `bad_request` for options that make no sense, `outbox_failed` when the file cannot be used. */
   constructor(options: DeviceOptions) {
     super();
-    if (!isDeviceId(options.device)) throw new DeviceError("bad_request", false, "A device id has 1 to 128 bytes and no control characters.");
+    if (!isDeviceId(options.device)) throw new DeviceError("bad_request", false, `A device's id has ${DEVICE_ID_RULE}.`);
     this.id = options.device;
     this.#options = options;
     this.#brokers = (typeof options.brokers === "string" ? [options.brokers] : options.brokers).map(parseAddress);
@@ -221,7 +222,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #publish(kind: Kind, payload: Uint8Array | string, options: PublishOptions): Promise<void> {
     if (this.#endError !== undefined) return Promise.reject(this.#endError);
     if (!this.#hasRoom()) return Promise.reject(new DeviceError("outbox_full", true, "Wait for room()."));
-    const wrong = headersAreWrong(options.headers);
+    const wrong = payloadIsWrong(payload) || headersAreWrong(options.headers);
     if (wrong !== "") return Promise.reject(new DeviceError("bad_request", false, wrong));
     const expires = options.expires === undefined ? 0 : Number(options.expires);
     if (!Number.isSafeInteger(expires) || expires < 0) return Promise.reject(new DeviceError("bad_request", false, "`expires` is a Date or milliseconds since 1970."));
@@ -374,9 +375,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     this.#refusals = 0;
     if (welcome.end < this.#has) {
       // The stream is shorter than it was: an accepted loss (R9). What comes now is new.
-      this.#inbox.clear();
-      this.#has = this.#taken = welcome.end;
-      this.#outbox.setHandled(Math.min(this.#outbox.handled, welcome.end));
+      this.#receiveAnew(welcome.end);
     }
     this.#receivedDue = this.#outbox.handled > welcome.handled || this.#taken > welcome.delivered;
     link.keepAlive(welcome.keepAlive);
@@ -487,6 +486,12 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     }
   }
 
+  #receiveAnew(after: number): void {
+    this.#inbox.clear();
+    this.#has = this.#taken = after;
+    this.#outbox.setHandled(Math.min(this.#outbox.handled, after));
+  }
+
   #broken(generation: number, last: number, nonce: bigint): void {
     const link = this.#link!;
     this.#welcomed = false;
@@ -497,6 +502,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       this.#nonceRaised = true;
       return this.#startOpening(nonce, session, link);
     }
+    if (last === 0) this.#receiveAnew(0); // the broker knows nothing of the session: its stream may be another one, and its own cursor says what comes next
     const oldest = this.#outbox.first - base;
     const doubled = last > this.#outbox.last - base;
     this.#tell("broken", { session, generation, missing: last < oldest - 1 ? { from: last + 1, to: oldest - 1 } : undefined, doubled });
@@ -579,18 +585,6 @@ function parseAddress(address: string): { name: string; host: string; port: numb
   const port = Number(found?.[3] ?? DEFAULT_PORT);
   if (host === undefined || port < 1 || port > 65_535) throw new DeviceError("bad_request", false, `${address} is no host:port.`);
   return { name: `${address.includes("]") ? `[${host}]` : host}:${port}`, host, port };
-}
-
-function headersAreWrong(headers: Readonly<Record<string, string>> | undefined): string {
-  if (headers === undefined) return "";
-  const names = Object.keys(headers);
-  if (names.length > MAX_HEADERS) return `At most ${MAX_HEADERS} headers.`;
-  for (const name of names) {
-    const bytes = Buffer.byteLength(name);
-    if (bytes < 1 || bytes > MAX_HEADER_NAME_BYTES) return `A header's name has 1 to ${MAX_HEADER_NAME_BYTES} bytes.`;
-    if (Buffer.byteLength(headers[name]!) > MAX_HEADER_VALUE_BYTES) return `A header's value has at most ${MAX_HEADER_VALUE_BYTES} bytes.`;
-  }
-  return "";
 }
 
 function tooLarge(maxFrame: number): DeviceError {

@@ -6,7 +6,7 @@
 //
 // A later [3] of the same place takes the place of the earlier one. What was settled or handled is told without a sync: after a crash it is told again by
 // the broker. Opening reads up to the first record that is not whole, and cuts the file there: behind it nothing was ever synced.
-// Past a size the file is written anew with what is left, synced, and renamed over the old one. One process at a time may use a file.
+// Past a size the file is written anew with what is left, synced, and renamed over the old one. One process at a time may use a file (outbox-lock.ts).
 
 import { closeSync, existsSync, fdatasync, fsyncSync, ftruncateSync, openSync, readFileSync, renameSync, write, writeSync } from "node:fs";
 import { dirname } from "node:path";
@@ -18,6 +18,7 @@ import { Reader, Writer } from "../../../src/wire/msgpack.ts";
 import { MAX_NUMBER } from "../../../src/wire/series.ts";
 import { DeviceError } from "./errors.ts";
 import type { Item, Session } from "./outbox.ts";
+import { lockOutbox } from "./outbox-lock.ts";
 
 const MAGIC = new TextEncoder().encode("BHOUTBX1");
 const RECORD_HEADER_BYTES = 8;
@@ -53,6 +54,7 @@ export class OutboxFile {
   #isPumping = false;
   #pumped: Promise<void> = Promise.resolve();
   #ended = false;
+  #unlock: () => void = () => undefined;
   /** What a compaction writes; set by the outbox's owner. */
   left: Iterable<Item> = [];
   #leftLast = 0;
@@ -62,6 +64,7 @@ export class OutboxFile {
     this.#path = path;
     this.#device = device;
     try {
+      this.#unlock = lockOutbox(path);
       const isNew = !existsSync(path);
       this.#fd = openSync(path, isNew ? "ax+" : "a+", 0o600);
       const found = isNew ? undefined : recover(readFileSync(this.#fd), device);
@@ -80,6 +83,7 @@ export class OutboxFile {
       fsyncSync(this.#fd);
       syncFolder(path);
     } catch (error) {
+      this.#unlock();
       throw asFailure(error, path);
     }
   }
@@ -116,6 +120,7 @@ export class OutboxFile {
     writeSync(this.#fd, this.#open.written);
     fsyncSync(this.#fd);
     closeSync(this.#fd);
+    this.#unlock();
   }
 
   /** One group after the other until nobody waits. */

@@ -5,7 +5,7 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, inDoubt, isName, isSound, keyOf, publisherKey, takenOver, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, ended, inDoubt, isDevice, isName, isSound, keyOf, publisherKey, takenOver, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
@@ -226,7 +226,7 @@ export class Admission implements Lead, Applied {
       case "askKey":
         return this.#ask(from, request);
       case "create":
-        if (isName(request.device)) this.#propose(from, request, { command: COMMAND.create, device: request.device });
+        if (isDevice(request.device)) this.#propose(from, request, { command: COMMAND.create, device: request.device });
         else this.#fail(from, request, "bad_request");
         return;
       case "remove":
@@ -243,14 +243,15 @@ export class Admission implements Lead, Applied {
 
   #open(from: GatewayId, request: Request<"open">): void {
     const { device, publisher, nonce, window, leaves, attach } = request;
-    if (!isName(device) || (publisher !== DEVICE_PUBLISHER && (attach || !isName(publisher)))) return this.#fail(from, request, "bad_request");
+    if (!isDevice(device) || (publisher !== DEVICE_PUBLISHER && (attach || !isName(publisher)))) return this.#fail(from, request, "bad_request");
     const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
     if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, takenOver(request.request, applied)); // R25
     const newest = this.#newest(device, publisher);
     const gateway = attach ? from : undefined;
-    if (attach) this.#displace(device);
+    // One that is behind the newest in the tail will be refused when it is applied: it takes nothing over.
+    if (attach && (newest === undefined || nonce >= newest.nonce)) this.#displace(device);
     if (newest?.nonce === nonce) return this.#join(from, request, newest, { oldest: 1, next: Number.MAX_SAFE_INTEGER }); // R25: the same number
     const index = this.#propose(from, request, {
       command: COMMAND.open, device, publisher, nonce, window: Math.max(1, Math.min(window, this.#limits.window)), leaves,
@@ -331,7 +332,7 @@ export class Admission implements Lead, Applied {
 
   #keyed(from: GatewayId, request: Request<"keyed">): void {
     const { device, key, fingerprint, body, expires } = request;
-    if (!isName(device) || !isName(key)) return this.#fail(from, request, "bad_request");
+    if (!isDevice(device) || !isName(key)) return this.#fail(from, request, "bad_request");
     if (body.length > this.#limits.bodyBytes) return this.#fail(from, request, "too_large");
     const inTail = this.#keysInTail.get(keyOf(request));
     if (inTail !== undefined) {
@@ -352,7 +353,7 @@ export class Admission implements Lead, Applied {
 
   #state(from: GatewayId, request: Request<"state">): void {
     const { device, which, how, document, ifVersion } = request;
-    if (!isName(device)) return this.#fail(from, request, "bad_request");
+    if (!isDevice(device)) return this.#fail(from, request, "bad_request");
     if (parseDocument(document) === undefined) return this.#fail(from, request, "bad_document");
     this.#propose(from, request, { command: COMMAND.state, device, which, how, document, ifVersion });
   }

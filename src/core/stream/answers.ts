@@ -21,6 +21,11 @@ export function isName(name: string): boolean {
   return bytes.length <= NAME_BYTES && fromUtf8(bytes) === name;
 }
 
+/** A device's id: a name that a URL can carry, where `.` and `..` are steps in the path. */
+export function isDevice(name: string): boolean {
+  return name !== "." && name !== ".." && isName(name);
+}
+
 const NONCES = 2n ** 64n;
 
 /** Every number of the request is one that the log can carry: whole, not negative, 53 bits; a nonce has 64. */

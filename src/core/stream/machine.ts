@@ -134,7 +134,11 @@ export class StreamMachine implements Machine {
 
   #patchReported(device: Device, index: number, time: number, body: Uint8Array): boolean {
     const patch = payloadOf(body);
-    return patch !== undefined && this.#change(device, index, time, "reported", "patch", patch) !== undefined;
+    const before = this.document(device.id, "reported");
+    const text = patch === undefined ? undefined : changed(before, "patch", patch);
+    if (text === undefined) return false;
+    this.#write(device, index, time, "reported", { text, version: before.version + 1 });
+    return true;
   }
 
   /** Gives the entry the device's next offset. */
@@ -254,13 +258,14 @@ export class StreamMachine implements Machine {
   }
 
   #keyed(entry: Entry, keyed: Keyed): Result {
-    const device = this.#known(keyed.device, entry.index);
-    const stored = this.keys.find(device, keyed.key);
+    const known = this.devices.find(keyed.device);
+    const stored = known === undefined ? undefined : this.keys.find(known, keyed.key);
     if (stored !== undefined && stored.fingerprint !== keyed.fingerprint) return { type: "failed", code: "key_reused", version: 0 }; // R31
     if (stored !== undefined) return { type: "stored", offset: stored.offset, duplicate: true };
     if (keyed.expires !== 0 && keyed.expires < entry.time) return { type: "failed", code: "expired", version: 0 }; // R32: by log time
     this.keys.evict(entry.time, keyed.retention);
-    if (!this.keys.hasRoom(device.id, keyed.key, entry.time, keyed.retention, keyed.space)) return { type: "failed", code: "no_key_space", version: 0 }; // R31
+    if (!this.keys.hasRoom(keyed.device, keyed.key, entry.time, keyed.retention, keyed.space)) return { type: "failed", code: "no_key_space", version: 0 }; // R31
+    const device = this.#known(keyed.device, entry.index); // a message that is refused makes no device known
     this.devices.touch(device);
     this.#append(device, entry.index, entry.time, STREAM_TYPE.downlink);
     this.keys.add(device, keyed.key, { fingerprint: keyed.fingerprint, offset: device.end }, entry.time);
@@ -268,24 +273,21 @@ export class StreamMachine implements Machine {
   }
 
   #state(entry: Entry, change: StateChange): Result {
-    const device = this.#known(change.device, entry.index);
-    const { version } = this.document(device.id, change.which);
+    const before = this.document(change.device, change.which);
+    const { version } = before;
     if (change.ifVersion !== undefined && change.ifVersion !== version) return { type: "failed", code: "version_conflict", version };
-    const document = this.#change(device, entry.index, entry.time, change.which, change.how, change.document);
-    if (document === undefined) return { type: "failed", code: "bad_document", version };
-    return { type: "changed", version: document.version, offset: document.offset };
+    const text = changed(before, change.how, change.document);
+    if (text === undefined) return { type: "failed", code: "bad_document", version };
+    const device = this.#known(change.device, entry.index); // a change that is refused makes no device known
+    this.#write(device, entry.index, entry.time, change.which, { text, version: version + 1 });
+    return { type: "changed", version: version + 1, offset: device.end };
   }
 
-  /** The document after the change, or undefined when the change is bad. */
-  #change(device: Device, index: number, time: number, which: "reported" | "desired", how: "put" | "patch", change: Uint8Array): Document | undefined {
-    const before = this.document(device.id, which);
-    const text = changed(before, how, change);
-    if (text === undefined) return undefined;
+  /** The document's next version, as an entry of the stream. */
+  #write(device: Device, index: number, time: number, which: "reported" | "desired", next: { readonly text: Uint8Array; readonly version: number }): void {
     this.devices.touch(device);
     this.#append(device, index, time, STREAM_TYPE.state);
-    const document = { text, version: before.version + 1, offset: device.end };
-    this.#records.set(documentName(device.id, which), encodeDocument(document));
-    return document;
+    this.#records.set(documentName(device.id, which), encodeDocument({ ...next, offset: device.end }));
   }
 
   #received(cursor: Received): void {

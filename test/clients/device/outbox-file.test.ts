@@ -148,6 +148,14 @@ test("a process that dies with messages in flight: the next one resumes with the
 });
 
 let snapshots = 0;
+test("a second user of the file is refused while the first lives, and told who that is", () => {
+  const { file } = open();
+  expect(() => open()).toThrow(`Process ${process.pid} uses ${path}`);
+  writeFileSync(`${path}.lock`, "999999999 1"); // of a process that is gone
+  expect(() => open().file.close()).not.toThrow();
+  return file.close();
+});
+
 function snapshot(): string {
   snapshots += 1;
   const copy = join(folder, `crash-${snapshots}`);

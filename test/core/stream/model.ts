@@ -59,9 +59,8 @@ export class Model {
       case COMMAND.keyed:
         return this.#keyed(index, time, command);
       case COMMAND.state: {
-        const { documents } = this.#known(command.device);
-        const document = documents[command.which];
-        if (command.ifVersion !== undefined && command.ifVersion !== document.version) return;
+        const version = this.devices.get(command.device)?.documents[command.which].version ?? 0;
+        if (command.ifVersion !== undefined && command.ifVersion !== version) return;
         this.#change(index, command.device, command.which, command.how, new TextDecoder().decode(command.document));
         return;
       }
@@ -121,14 +120,13 @@ export class Model {
   }
 
   #keyed(index: number, time: number, keyed: Keyed): void {
+    if (this.devices.get(keyed.device)?.keys.has(keyed.key) === true || (keyed.expires !== 0 && keyed.expires < time)) return;
     const { keys, stream } = this.#known(keyed.device);
-    if (keys.has(keyed.key) || (keyed.expires !== 0 && keyed.expires < time)) return;
     this.#show(keyed.device, index, "downlink");
     keys.set(keyed.key, { fingerprint: keyed.fingerprint, offset: stream.length, time });
   }
 
   #change(index: number, id: string, which: "reported" | "desired", how: "put" | "patch", text: string): void {
-    const document = this.#known(id).documents[which];
     let change: unknown;
     try {
       change = JSON.parse(text);
@@ -136,6 +134,7 @@ export class Model {
       return;
     }
     if (typeof change !== "object" || change === null || Array.isArray(change)) return;
+    const document = this.#known(id).documents[which];
     document.value = how === "put" ? change : merged(document.value, change);
     document.version += 1;
     this.#show(id, index, "state");

@@ -53,8 +53,9 @@ export async function killRounds(rounds: number, seed: number, progress: (line: 
       const victim = random() < 0.3 ? Math.floor(random() * GROUPS) : -1;
       const before = await count([...groups, backends]);
       broker.kill("SIGKILL");
-      if (victim >= 0) groups[victim]!.kill("SIGKILL");
-      await once(broker, "exit");
+      const killedGroup = victim >= 0 ? groups[victim]! : undefined;
+      killedGroup?.kill("SIGKILL");
+      await Promise.all([once(broker, "exit"), killedGroup === undefined ? undefined : once(killedGroup, "exit")]);
       unanswered.push(before);
       if (victim >= 0) {
         deviceProcessesKilled += 1;
