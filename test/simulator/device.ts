@@ -29,6 +29,8 @@ export class Device {
   #delivered = 0;
   #connection: Connection | undefined;
   isWelcome = false;
+  /** It hung up and does not come back. */
+  hasLeft = false;
 
   constructor(world: Workload, id: string, random: Prng) {
     this.#world = world;
@@ -66,8 +68,13 @@ export class Device {
     this.lost(this.#connection, 5);
   }
 
+  leave(): void {
+    this.hasLeft = true;
+    this.hangUp();
+  }
+
   connect(): void {
-    if (this.#connection !== undefined) return;
+    if (this.#connection !== undefined || this.hasLeft) return;
     const node = this.#world.someNode(this.#random);
     if (node === undefined) return this.#connectIn(30);
     this.#sent = 0;

@@ -55,26 +55,29 @@ export class Workload implements Application {
     for (let client = 0; client < workload.clients; client += 1) this.#next();
   }
 
+  /** The last of several devices leaves for good, if its gateway has welcomed it: its presence must go down. */
   stop(): void {
     this.#stopped = true;
+    const last = this.#devices.at(-1)!;
+    if (this.#devices.length > 1 && last.isWelcome) last.leave();
   }
 
   unfinished(): string | undefined {
     if (this.#calls > 0) return `${this.#calls} requests of backends are not answered`;
     for (const device of this.#devices) {
-      if (!device.isWelcome) return `${device.id} is not connected`;
-      if (device.waiting > 0) return `${device.id} holds ${device.waiting} messages`;
+      if (!device.hasLeft && !device.isWelcome) return `${device.id} is not connected`;
+      if (!device.hasLeft && device.waiting > 0) return `${device.id} holds ${device.waiting} messages`;
       if (this.oracle(device.id).forced) continue;
-      const node = this.#leaderNode(device.id);
-      const own = node?.core?.copy(this.#bucket(device.id))?.machine.devices.find(device.id)?.own;
-      if (own === undefined || own.attachment === 0) return `${device.id} is connected, and its presence is down`; // invariant 21
+      const own = this.#leaderNode(device.id)?.core?.copy(this.#bucket(device.id))?.machine.devices.find(device.id)?.own;
+      const isUp = own !== undefined && own.attachment !== 0;
+      if (isUp === device.hasLeft) return `${device.id} has ${isUp ? "left, and its presence is up" : "a socket, and its presence is down"}`; // invariant 21
     }
     return undefined;
   }
 
   finish(): void {
     for (const device of this.#devices) {
-      if (this.oracle(device.id).forced) continue;
+      if (this.oracle(device.id).forced || device.hasLeft) continue;
       const stored = this.streams(device.id).count(device.id);
       check(stored === device.given, "5 (messages are missing)", () => `${device.id} gave ${device.given}, ${stored} are stored`);
       this.#readStream(device.id);
