@@ -87,8 +87,11 @@ export const SETTINGS = {
     "Devices whose state is kept in memory; the others are read from disk when they are needed.",
   ),
 
-  maxPayloadBytes: number("bytes", 256 * KiB, 64, 8 * MiB, "Greatest payload of a message."),
-  maxHeadersBytes: number("bytes", 8 * KiB, 64, 64 * KiB, "Greatest size of a message's headers together."),
+  maxPayloadBytes: number(
+    "bytes", 256 * KiB, 64, 8 * MiB,
+    "Greatest payload of a message over HTTP; of a device's message, payload and headers together have at most maxPayloadBytes + maxHeadersBytes.",
+  ),
+  maxHeadersBytes: number("bytes", 8 * KiB, 64, 64 * KiB, "Greatest size of a message's headers together, over HTTP; for devices see maxPayloadBytes."),
   keyRetentionSeconds: number("seconds", DAY, 60, 365 * DAY, "An idempotency key is known for at least this long."),
   keyBytesPerBucket: number(
     "bytes", 16 * MiB, 64 * KiB, 4 * GiB,

@@ -5,7 +5,7 @@ import { ERRORS } from "../base/errors.ts";
 
 /** The table of exit codes; docs and `bellhop --help` show it. */
 export const EXIT = {
-  ok: { code: 0, meaning: "done" },
+  ok: { code: 0, meaning: "done, or whoever reads the output has read enough" },
   failed: { code: 1, meaning: "something failed that should not; the message says what" },
   usage: { code: 2, meaning: "the command line, the settings or the input are wrong" },
   unreachable: { code: 3, meaning: "no broker answers at the address" },
@@ -13,6 +13,7 @@ export const EXIT = {
   later: { code: 5, meaning: "the broker cannot do it now: the same command may work later" },
   notFound: { code: 6, meaning: "the device, the file or the position does not exist" },
   unhealthy: { code: 7, meaning: "the broker is not ready, or data is damaged" },
+  inUse: { code: 8, meaning: "start: another process has the data directory open" },
   /** Set by src/broker.ts: what was answered is on disk, and the next start goes on from there. */
   stopped: { code: 70, meaning: "start: the node stopped itself, on a failed disk or a broken invariant; the log says why" },
   interrupted: { code: 130, meaning: "stopped by Ctrl-C before it was done" },

@@ -3,6 +3,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 
 import { SETTINGS } from "../config.ts";
+import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
+import { CliError } from "./exit.ts";
 import type { Format } from "./output.ts";
 
 export interface OutputOption {
@@ -36,7 +38,13 @@ export function whole(min: number, max = Number.MAX_SAFE_INTEGER): (text: string
   };
 }
 
-/** `/v1/devices/{device}` with what follows. */
+/** `/v1/devices/{device}` with what follows. @throws CliError where no device can have this id */
 export function devicePath(device: string, rest = ""): string {
+  checkDevice(device);
   return `/v1/devices/${encodeURIComponent(device)}${rest}`;
+}
+
+/** @throws CliError where no device can have this id */
+export function checkDevice(device: string): void {
+  if (!isDeviceId(device)) throw new CliError("usage", "bad_device", `No device has the id ${JSON.stringify(device)}.`, `an id has ${DEVICE_ID_RULE}`);
 }

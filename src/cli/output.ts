@@ -17,6 +17,15 @@ export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+/** A reader that has read enough (`| head -1`) ends the command, and that is no failure; a note that nobody reads any more is dropped. */
+export function endWithReader(): void {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") reportFailure(new CliError("failed", "no_output", "The output could not be written.", error.message), "text");
+    process.exit();
+  });
+  process.stderr.on("error", () => {});
+}
+
 /** For notes beside the result: stays out of what a pipe reads. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);

@@ -8,7 +8,7 @@ import { EXIT } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
 import { followCommand } from "./follow.ts";
 import { inspectCommand } from "./inspect.ts";
-import { reportFailure, table } from "./output.ts";
+import { endWithReader, reportFailure, table } from "./output.ts";
 import { publishCommand } from "./publish.ts";
 import { simulateCommand } from "./simulate.ts";
 import { startCommand } from "./start.ts";
@@ -31,6 +31,7 @@ export function createProgram(): Command {
 
 /** Runs one command line; ends by setting the exit code of the process. */
 export async function run(argv: readonly string[]): Promise<void> {
+  endWithReader();
   const program = createProgram();
   exitByThrowing(program);
   try {

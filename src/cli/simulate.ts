@@ -7,7 +7,7 @@ import { Command } from "commander";
 import { connect, DeviceError, type ConnectionChange, type Device, type JsonObject } from "../../clients/device/src/index.ts";
 import { SETTINGS } from "../config.ts";
 import { CliError, EXIT, exitOf, isErrorCode } from "./exit.ts";
-import { withExamples, withOutput, type OutputOption } from "./options.ts";
+import { checkDevice, withExamples, withOutput, type OutputOption } from "./options.ts";
 import { note, printable, printJson, print, styled } from "./output.ts";
 
 interface SimulateOptions extends OutputOption {
@@ -28,6 +28,7 @@ export function simulateCommand(): Command {
 }
 
 async function simulate(name: string, options: SimulateOptions): Promise<void> {
+  checkDevice(name);
   const device = connected(name, options);
   device.on("connection", (change) => {
     const words = inWords(change);

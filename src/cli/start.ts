@@ -4,7 +4,9 @@ import { Command, Option } from "commander";
 
 import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type SettingName } from "../config.ts";
 import { BellhopError } from "../base/errors.ts";
+import type { Broker } from "../broker.ts";
 import { StorageError } from "../storage/errors.ts";
+import { prepareData } from "./data.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { withExamples } from "./options.ts";
 import { facts, note, styled } from "./output.ts";
@@ -40,9 +42,13 @@ async function start(flags: Readonly<Record<string, string>>): Promise<void> {
   const { settings } = settingsOf(flags);
   // Loaded here and not at the top: the other commands start faster without the broker's code.
   const { startBroker } = await import("../broker.ts");
-  const broker = await startBroker(settings).catch((error: unknown) => {
+  let broker: Broker;
+  try {
+    prepareData(settings.data);
+    broker = await startBroker(settings);
+  } catch (error) {
     throw startFailure(error, settings.data);
-  });
+  }
 
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
@@ -78,7 +84,8 @@ function startFailure(error: unknown, data: string): unknown {
   if (code === "EACCES" || code === "EROFS") return new CliError("failed", "no_access", (error as Error).message, "", "choose a directory that this user may write: bellhop start --data DIR");
   if (code === "ENOSPC" || code === "EDQUOT") return new CliError("later", "storage_full", `There is no room on the disk of ${data}.`, (error as Error).message, "make room there, then start it again");
   if (code === "EIO") return new CliError("stopped", "disk_failed", `The disk of ${data} failed.`, (error as Error).message, "check that disk (dmesg), then start it again");
-  if (error instanceof StorageError) return new CliError(error.code === "locked" ? "failed" : "unhealthy", error.code, error.message, "", `bellhop inspect log --data ${data}`);
+  if (error instanceof StorageError && error.code === "locked") return new CliError("inUse", "locked", error.message, "", "stop that process, or choose another directory: bellhop start --data DIR");
+  if (error instanceof StorageError) return new CliError("unhealthy", error.code, error.message, "", `bellhop inspect log --data ${data}`);
   if (error instanceof BellhopError) return new CliError("unhealthy", "not_started", error.detail);
   return error;
 }

@@ -1,7 +1,7 @@
 // Parameters, queries and answers as schemas: what is checked, and what /openapi.json tells.
 
 import { Type } from "@fastify/type-provider-typebox";
-import { MAX_DEVICE_BYTES } from "../wire/device.ts";
+import { DEVICE_ID_RULE, MAX_DEVICE_BYTES } from "../wire/device.ts";
 
 /** Offsets and positions are strings: they may pass 2⁵³ in other languages' JSON. 15 digits stay exact here. */
 const POSITION = "^\\d{1,15}$";
@@ -13,12 +13,9 @@ export const DeviceParams = Type.Object({
   device: Type.String({
     minLength: 1,
     maxLength: MAX_DEVICE_BYTES,
-    description: `The device's id, percent-encoded: 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.`,
+    description: `The device's id, percent-encoded: ${DEVICE_ID_RULE}.`,
   }),
 });
-
-/** An idempotency key. */
-export const KEY_PATTERN = "^[\\x21-\\x7e]{1,255}$";
 
 export const Problem = Type.Object(
   {

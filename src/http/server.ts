@@ -11,7 +11,7 @@ import { hostAndPort, type Settings } from "../config.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import { isDeviceId, MAX_DEVICE_BYTES } from "../wire/device.ts";
+import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
@@ -82,7 +82,6 @@ async function build(context: HttpContext): Promise<Server> {
     maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
     forceCloseConnections: "idle",
     return503OnClosing: false, // said below as a problem
-    exposeHeadRoutes: false,
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
     http: { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 },
     frameworkErrors: (error, request, reply) => onError(error, request, reply),
@@ -134,17 +133,17 @@ async function build(context: HttpContext): Promise<Server> {
 function checkDeviceId(request: FastifyRequest): void {
   const { device } = request.params as { device?: string };
   if (device !== undefined && !isDeviceId(device)) {
-    throw new BellhopError("bad_request", `A device's id has 1 to ${MAX_DEVICE_BYTES} bytes of UTF-8 without control characters.`);
+    throw new BellhopError("bad_request", `A device's id has ${DEVICE_ID_RULE}.`);
   }
 }
 
 /** A web page that a browser on this machine shows must not reach the broker: no other origin, no name that was made to point here. */
 function refuseForeignPages(request: FastifyRequest): void {
   const { host = "", origin } = request.headers;
-  if (!/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/.test(host)) {
+  if (!/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)) {
     throw new BellhopError("forbidden", `The Host is ${JSON.stringify(host)}; without credentials only loopback names are answered.`);
   }
-  if (origin !== undefined && origin !== `http://${host}`) {
+  if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`) {
     throw new BellhopError("forbidden", `Requests from pages of ${JSON.stringify(origin)} are not answered.`);
   }
 }

@@ -1,6 +1,6 @@
 // How commands fail: the exit codes of the table, in words without a stack trace, as JSON for programs.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,7 +11,7 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { freePort } from "../../bench/processes.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { EXIT } from "../../src/cli/exit.ts";
-import { bellhop } from "./command.ts";
+import { bellhop, collect, start } from "./command.ts";
 
 // Each command is a process: many of them on a busy machine take their time.
 vi.setConfig({ testTimeout: 120_000 });
@@ -84,6 +84,45 @@ describe("failures of the command line", () => {
     expect((await bellhop(["publish", "lamp-1", "on", "--at", at])).code).toBe(EXIT.later.code);
     expect(times.length).toBe(6);
     server.close();
+  });
+
+  test("a device of an id that no URL can name", async () => {
+    for (const command of ["publish", "follow", "state", "explain", "simulate"]) {
+      for (const device of [".", ".."]) {
+        const ended = await bellhop([command, device]);
+        expect([ended.code, ended.stderr], command).toEqual([EXIT.usage.code, expect.stringContaining(`No device has the id "${device}".`)]);
+      }
+    }
+  });
+
+  test("a data directory that is a file, lies under one, is full of other files, or cannot be made", async () => {
+    const file = join(folder, "file");
+    writeFileSync(file, "");
+    mkdirSync(join(folder, "photos"));
+    writeFileSync(join(folder, "photos", "cat.jpg"), "");
+    for (const [data, said] of [
+      [file, `error no_directory: ${file} is a file`],
+      [join(file, "data"), `error no_directory: ${file} is a file`],
+      [join(folder, "photos"), "cat.jpg"],
+      ["/proc/bellhop/data", "error no_directory"],
+    ] as const) {
+      const ended = await bellhop(["start", "--data", data, "--http", "127.0.0.1:0", "--device", "127.0.0.1:0"]);
+      expect([ended.code, ended.stderr]).toEqual([EXIT.usage.code, expect.stringContaining(said)]);
+    }
+  });
+
+  test("a reader that has read enough ends the command quietly", async () => {
+    const server = createServer((_request, response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ node: "n1", ready: true, why: [], buckets: {}, devices: { connected: 0 }, waiting: {} }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const child = start(["status", "--watch", "--at", `127.0.0.1:${(server.address() as AddressInfo).port}`]);
+    const { stderr } = collect(child);
+    child.stdout!.once("data", () => child.stdout!.destroy());
+    const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+    server.close();
+    expect([code, stderr()]).toEqual([EXIT.ok.code, ""]);
   });
 
   test("every command has a help with examples, and the table of exit codes is shown", async () => {

@@ -68,7 +68,7 @@ test("a second SIGTERM stops what drains, and nothing is lost", async () => {
 test("a directory that another process has open is refused, and that one goes on", async () => {
   node = await NodeProcess.start(join(folder.path, "in-use"));
   const { code, stderr } = await (await NodeProcess.launch(node.data)).ended();
-  expect(code).toBe(EXIT.failed.code);
+  expect(code).toBe(EXIT.inUse.code);
   expect(stderr).toContain(`error locked: Process ${node.child.pid} has ${node.data} open. Stop it first, or use another directory.`);
   expect(stderr).not.toContain("    at ");
   expect((await node.publish("d", "x")).status).toBe(201);

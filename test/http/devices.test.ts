@@ -58,6 +58,12 @@ describe("explain", () => {
     expect((await broker.call("GET", "/v1/devices/b/explain?key=k2")).json.key).toMatchObject({ key: "k2", is: "absent" });
   });
 
+  test("a key may stand in quotes, as in Idempotency-Key, and is checked as there", async () => {
+    await publish("quoted", "keyed", { "idempotency-key": `"q1"` });
+    for (const key of ["q1", "%22q1%22"]) expect((await broker.call("GET", `/v1/devices/quoted/explain?key=${key}`)).json.key).toMatchObject({ key: "q1", is: "stored" });
+    for (const key of ["", "%22%22", "a%20b", "x".repeat(256)]) expect((await broker.call("GET", `/v1/devices/quoted/explain?key=${key}`)).status).toBe(400);
+  });
+
   test("counts the followers of the device", async () => {
     const events = await broker.follow("/v1/devices/c/stream");
     await events.take(1);

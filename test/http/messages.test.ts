@@ -133,14 +133,17 @@ describe("refused", () => {
     expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);
   });
 
-  test.each(["soon", "0", "-5", "2090-01-01", "1.5", "2020-13-45T00:00:00Z"])("Bellhop-Expires: %s", async (expires) => {
+  test.each([
+    "", "soon", "0", "-5", "1.5", "2090-01-01", "2090-01-01T00:00Z", "2090-01-01T00:00:00", "2090-01-01 00:00:00Z", "2090-01-01T24:00:00Z", "2090-01-01T00:00:00+25:00",
+    "2020-13-45T00:00:00Z", "2030-02-30T00:00:00Z", "2030-02-29T12:00:00Z",
+  ])("Bellhop-Expires: %s", async (expires) => {
     const reply = await publish(newDevice(), "x", { "bellhop-expires": expires });
     expect([reply.status, reply.json.code]).toEqual([400, "bad_request"]);
   });
 
-  test("what has expired already", async () => {
+  test.each(["2020-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T01:00:00+01:00", "0001-01-01T00:00:00Z"])("what has expired already: %s", async (expires) => {
     const device = newDevice();
-    const reply = await publish(device, "x", { "bellhop-expires": "2020-01-01T00:00:00Z" });
+    const reply = await publish(device, "x", { "bellhop-expires": expires });
     expect([reply.status, reply.json.code]).toEqual([410, "expired"]);
     expect(await entries(device)).toEqual([]);
   });
@@ -155,6 +158,6 @@ describe("refused", () => {
   });
 
   test("a message that expires later is stored", async () => {
-    for (const expires of ["60", "2090-01-01T00:00:00Z"]) expect((await publish(newDevice(), "x", { "bellhop-expires": expires })).status).toBe(201);
+    for (const expires of ["60", "2090-01-01T00:00:00Z", "2090-01-01t00:00:00.123456+02:00", "2088-02-29T23:59:59-00:30"]) expect((await publish(newDevice(), "x", { "bellhop-expires": expires })).status).toBe(201);
   });
 });

@@ -30,8 +30,16 @@ describe("health", () => {
     expect((await broker.call("GET", "/livez")).text).toBe("ok\n");
     const ready = await broker.call("GET", "/readyz");
     expect([ready.status, ready.text]).toEqual([200, "ok\n"]);
-    for (const path of ["/livez", "/readyz"]) expect((await broker.call("HEAD", path)).status).toBe(200);
     expect((await broker.call("GET", "/readyz?verbose")).text).toMatch(/^ready\nbuckets: 4 of 4 open, 4 led here\n$/);
+  });
+
+  test("HEAD answers what GET does, without a body", async () => {
+    await broker.call("POST", "/v1/devices/head/messages", { body: "x" });
+    for (const path of ["/livez", "/readyz", "/v1/status", "/v1/devices", "/v1/devices/head", "/v1/devices/head/stream", "/v1/devices/none"]) {
+      const get = await broker.call("GET", path);
+      const head = await broker.call("HEAD", path, { headers: { accept: "text/event-stream" } }); // which would not end
+      expect([head.status, head.headers["content-type"], head.text], path).toEqual([get.status, get.headers["content-type"], ""]);
+    }
   });
 
   test("the status tells of the node and of what waits", async () => {
@@ -134,6 +142,12 @@ test("a request that is open when the broker stops is answered, and the connecti
   expect(answer.split(/(?=HTTP\/1\.1 )/)[1]).toMatch(/^HTTP\/1\.1 201 [^]*connection: close[^]*"offset":"1"/i);
 });
 
+// Steps in a path: most clients take them out before they ask.
+test.each([".", "..", "%2e", "%2E."])("a device of the id %s is refused, with the reason", async (id) => {
+  const answer = await raw(`GET /v1/devices/${id}/state HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`);
+  expect(answer).toMatch(/^HTTP\/1\.1 400 [^]*"detail":"A device's id has [^]*not \\"\.\\" or \\"\.\.\\"[^]*"code":"bad_request"/);
+});
+
 describe("pages of other origins do not reach the broker", () => {
   test.each<[string, Record<string, string>, number]>([
     ["another origin", { origin: "https://evil.example" }, 403],
@@ -142,6 +156,7 @@ describe("pages of other origins do not reach the broker", () => {
     ["a name that begins like loopback", { host: "127.0.0.1.evil.example" }, 403],
     ["loopback by another name", { host: "[::1]" }, 201],
     ["loopback by its name", { host: "localhost:1" }, 201],
+    ["loopback by its name in any case, and its page", { host: "LocalHost:4800", origin: "http://localhost:4800" }, 201],
     ["the broker's own page", {}, 201],
   ])("%s", async (_what, headers, status) => {
     const own = headers["origin"] === undefined && headers["host"] === undefined ? { origin: `http://${broker.http}` } : headers;

@@ -96,6 +96,22 @@ describe("versions", () => {
     expect((await change("PUT", device, "{}", { "if-match": tag })).status).toBe(412);
   });
 
+  test("If-Match may be a list: the version that the document has counts; a weak tag never does", async () => {
+    const device = newDevice();
+    for (const document of ["{}", "{}"]) await change("PUT", device, document);
+    expect((await change("PUT", device, "{}", { "if-match": `W/"desired-2"` })).status).toBe(412);
+    expect((await change("PUT", device, "{}", { "if-match": `"desired-7", "desired-1"` })).status).toBe(412);
+    expect((await change("PUT", device, "{}", { "if-match": `"desired-1","desired-2" , "reported-9"` })).json.version).toBe(3);
+  });
+
+  test("If-None-Match may be a list, weak, or any", async () => {
+    const device = newDevice();
+    await change("PUT", device, "{}");
+    const etag = (await get(device)).headers.etag ?? "";
+    for (const tags of [`W/${etag}`, `"other", W/"x", ${etag}`, "*"]) expect((await get(device, "", { "if-none-match": tags })).status, tags).toBe(304);
+    for (const tags of [`"other", W/"x"`, ""]) expect((await get(device, "", { "if-none-match": tags })).status, tags).toBe(200);
+  });
+
   test("If-None-Match with the same ETag is answered 304 without a body", async () => {
     const device = newDevice();
     await change("PUT", device, "{}");

@@ -124,6 +124,15 @@ async function waitingFollowers(expected: number): Promise<void> {
 }
 
 describe("server-sent events", () => {
+  test.each<[string, boolean]>([
+    ["text/event-stream", true], ["application/json, Text/Event-Stream;q=0.5", true], ["text/event-stream; charset=utf-8", true],
+    ["text/event-stream;q=0", false], ["text/event-stream; Q=0.000", false], ["text/event-streams", false], ["*/*", false], ["", false],
+  ])("are wanted with Accept: %s (%s)", async (accept, wanted) => {
+    const events = await broker.follow(`/v1/devices/${newDevice()}/stream`, { accept });
+    expect(events.response.headers["content-type"]).toMatch(wanted ? /^text\/event-stream/ : /^application\/json/);
+    events.close();
+  });
+
   test("begin behind `after` and go on with what comes", async () => {
     const device = newDevice();
     await publish(device, "a", "b");

@@ -93,7 +93,7 @@ describe("HELLO", () => {
 });
 
 describe("device ids", () => {
-  test.each([["d", true], ["ä".repeat(64), true], ["ä".repeat(65), false], ["x".repeat(128), true], ["x".repeat(129), false], ["", false], ["a\u0085", false]])(
+  test.each([["d", true], ["ä".repeat(64), true], ["ä".repeat(65), false], ["x".repeat(128), true], ["x".repeat(129), false], ["", false], ["a\u0085", false], [".", false], ["..", false], ["...", true], [".a", true]])(
     "%s: %s",
     (id, good) => expect(device.isDeviceId(id)).toBe(good),
   );

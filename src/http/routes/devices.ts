@@ -7,7 +7,8 @@ import { sendJson } from "../answers.ts";
 import { ask } from "../ask.ts";
 import type { HttpContext } from "../context.ts";
 import { entryJson } from "../entry.ts";
-import { Device, DeviceParams, Explanation, KEY_PATTERN, PROBLEMS } from "../schemas.ts";
+import { keyOf } from "../headers.ts";
+import { Device, DeviceParams, Explanation, PROBLEMS } from "../schemas.ts";
 import { MAX_DEVICE_BYTES } from "../../wire/device.ts";
 import type { Server } from "../server.ts";
 
@@ -67,14 +68,15 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
         params: DeviceParams,
         querystring: Type.Object({
           offset: Type.Optional(Type.String({ pattern: "^[1-9]\\d{0,14}$", description: "Also explain this offset." })),
-          key: Type.Optional(Type.String({ pattern: KEY_PATTERN, description: "Also ask whether this idempotency key is stored." })),
+          key: Type.Optional(Type.String({ description: "Also ask whether this idempotency key is stored; as in Idempotency-Key." })),
         }),
         response: { 200: Explanation, ...PROBLEMS },
       },
     },
     async (request, reply) => {
       const { device } = request.params;
-      const { offset, key } = request.query;
+      const { offset } = request.query;
+      const key = request.query.key === undefined ? undefined : keyOf(request.query.key, "key");
       const parts = [JSON.stringify(explained(context, device)).slice(1, -1)];
       if (offset !== undefined) parts.push(`"offset":${await explainedOffset(context, device, Number(offset))}`);
       if (key !== undefined) {

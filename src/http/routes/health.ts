@@ -8,14 +8,13 @@ import type { Server } from "../server.ts";
 export function healthRoutes(server: Server, context: HttpContext): void {
   const { node, metrics, followers, stopping } = context;
 
-  server.get("/livez", { exposeHeadRoute: true, schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) =>
+  server.get("/livez", { schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) =>
     reply.type("text/plain").send("ok\n"),
   );
 
   server.get(
     "/readyz",
     {
-      exposeHeadRoute: true,
       schema: {
         summary: "The node takes traffic",
         tags: ["operating"],

@@ -7,10 +7,9 @@ import { MAX_HEADER_VALUE_BYTES } from "../../wire/body.ts";
 import type { HttpContext } from "../context.ts";
 import { messageBody } from "../entry.ts";
 import { ask } from "../ask.ts";
-import { DeviceParams, KEY_PATTERN, PROBLEMS, Stored } from "../schemas.ts";
+import { expiryOf, keyOf } from "../headers.ts";
+import { DeviceParams, PROBLEMS, Stored } from "../schemas.ts";
 import type { Server } from "../server.ts";
-
-const KEY = new RegExp(KEY_PATTERN);
 
 export function messageRoutes(server: Server, context: HttpContext): void {
   const deadlineMs = context.settings.publishSeconds * 1000;
@@ -32,7 +31,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
             Type.String({ description: "1 to 255 visible characters; without one a retry may be stored twice." }),
           ),
           "bellhop-expires": Type.Optional(
-            Type.String({ description: "Seconds from now, or a time (RFC 3339): after it the message is skipped." }),
+            Type.String({ description: "Seconds from now, or a time with its zone (RFC 3339): after it the message is skipped." }),
           ),
         }),
         response: { 200: Stored, 201: Stored, ...PROBLEMS },
@@ -45,13 +44,14 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       const payload = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
       const given = { "content-type": contentType, traceparent: request.headers["traceparent"] };
       const headers = carried(given, context.settings.maxHeadersBytes);
-      const expires = expiryOf(expiry, Date.now());
+      const expires = expiryOf(expiry, Date.now()); // what is over is refused by the leader, who first looks whether it is a duplicate (A6)
+      const key = request.headers["idempotency-key"];
       const answer = await ask(
         context.node,
         {
           type: "keyed",
           device,
-          key: keyOf(request.headers["idempotency-key"]) ?? randomUUID(), // R30: the cluster's own resends need one
+          key: key === undefined ? randomUUID() : keyOf(key, "Idempotency-Key"), // R30: the cluster's own resends need one
           fingerprint: fingerprintOf(payload, contentType, expiry),
           body: messageBody(payload, headers, expires),
           expires,
@@ -62,14 +62,6 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       return await reply.code(answer.duplicate ? 200 : 201).send({ device, offset: String(answer.offset), duplicate: answer.duplicate });
     },
   );
-}
-
-/** The key as the header has it, or as a quoted string; both name the same key. */
-function keyOf(header: string | undefined): string | undefined {
-  if (header === undefined) return undefined;
-  const key = /^".*"$/.test(header) ? header.slice(1, -1) : header;
-  if (!KEY.test(key)) throw new BellhopError("bad_request", "Idempotency-Key must have 1 to 255 visible ASCII characters.");
-  return key;
 }
 
 /** The headers that travel with the message, within the limits of its body. */
@@ -87,17 +79,6 @@ function carried(given: Readonly<Record<string, string | string[] | undefined>>,
     headers[name] = value;
   }
   return headers;
-}
-
-/** Milliseconds since 1970, 0 for never. What has expired is refused by the leader, who first looks whether it is a duplicate (A6). */
-function expiryOf(header: string | undefined, now: number): number {
-  if (header === undefined) return 0;
-  if (/^[1-9]\d{0,9}$/.test(header)) return now + Number(header) * 1000;
-  const time = /^\d{4}-\d\d-\d\dT/.test(header) ? Date.parse(header) : Number.NaN;
-  if (Number.isNaN(time)) {
-    throw new BellhopError("bad_request", "Bellhop-Expires must be seconds from now, or a time such as 2030-01-31T12:00:00Z.");
-  }
-  return time;
 }
 
 /** 128 bits over what makes two requests the same message (R31). The trace is not part of it: a retry has another. */

@@ -9,6 +9,7 @@ import { sendJson, sendProblem } from "../answers.ts";
 import { Arrival } from "../arrival.ts";
 import { ask } from "../ask.ts";
 import type { HttpContext } from "../context.ts";
+import { entityTags, noneMatches } from "../headers.ts";
 import { DeviceParams, Document, Position, PROBLEMS } from "../schemas.ts";
 import type { Server } from "../server.ts";
 
@@ -50,7 +51,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       const { reported, desired } = documents(node, device);
       const tag = `"reported-${reported.version}.desired-${desired.version}"`;
       void reply.header("etag", tag);
-      if (request.headers["if-none-match"] === tag) return (reply as FastifyReply).code(304).send();
+      if (noneMatches(request.headers["if-none-match"], tag)) return (reply as FastifyReply).code(304).send();
       const parts = [`"device":${JSON.stringify(device)}`, `"reported":${documentJson(reported)}`, `"desired":${documentJson(desired)}`];
       return sendJson(reply, `{${parts.join(",")}}`);
     },
@@ -75,7 +76,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       async (request, reply) => {
         const { device } = request.params;
         const which = request.query.document ?? "desired";
-        const ifVersion = wantedVersion(request.headers["if-match"], which);
+        const ifVersion = wantedVersion(request.headers["if-match"], which, node.state(device)?.[which].version ?? 0);
         if (ifVersion === "none") return sendProblem(reply, "version_conflict", `If-Match names no version of ${which}.`);
         const document = objectOf(request.body);
         const answer = await ask(node, { type: "state", device, which, how, document, ifVersion }, settings.publishSeconds * 1000);
@@ -99,11 +100,15 @@ function documentJson(document: StateDocument): string {
   return `{"version":${document.version},"offset":"${document.offset}","document":${text}}`;
 }
 
-/** The version that If-Match wants of this document; undefined without a condition; `none` where it names no version of it. */
-function wantedVersion(header: string | undefined, which: Which): number | undefined | "none" {
+/**
+ * The version that If-Match wants of this document; undefined without a condition; `none` where it names no version of it.
+ * Of several, the one to try is the one that the document has now.
+ */
+function wantedVersion(header: string | undefined, which: Which, current: number): number | undefined | "none" {
   if (header === undefined || header === "*") return undefined;
-  const version = new RegExp(`^"(?:reported-\\d+\\.)?${which}-(\\d{1,15})(?:\\.desired-\\d+)?"$`).exec(header)?.[1];
-  return version === undefined ? "none" : Number(version);
+  const ours = new RegExp(`^"(?:reported-\\d+\\.)?${which}-(\\d{1,15})(?:\\.desired-\\d+)?"$`);
+  const versions = entityTags(header).flatMap((tag) => ours.exec(tag)?.[1] ?? []).map(Number);
+  return versions.includes(current) ? current : (versions[0] ?? "none");
 }
 
 /** The body, if it is a JSON object; its depth and size are checked where it is applied. */

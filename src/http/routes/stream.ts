@@ -9,6 +9,7 @@ import { Arrival, READ_AGAIN_MS } from "../arrival.ts";
 import type { HttpContext } from "../context.ts";
 import { entryJson } from "../entry.ts";
 import { follow } from "../follow.ts";
+import { acceptsEvents } from "../headers.ts";
 import { DeviceParams, Page, PROBLEMS } from "../schemas.ts";
 import type { Server } from "../server.ts";
 
@@ -70,7 +71,7 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       const { device } = request.params;
       const { query } = request;
       const types = query.type?.split(",") as EntryType[] | undefined;
-      if ((request.headers.accept ?? "").includes("text/event-stream")) {
+      if (request.method === "GET" && acceptsEvents(request.headers.accept)) {
         const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
         const arrival = new Arrival(node, followers, device, types);
         reply.hijack();
