@@ -255,8 +255,15 @@ export class Workload implements Application {
       if (answer !== undefined) call.settled(answer);
     };
     if (node === undefined) return over(undefined);
-    // Judged after the event that answered, when the checker has seen what it applied.
-    node.enter((core) => core.request(call.request, REQUEST_MS, (answer) => this.cluster.world.after(1, undefined, "answer", answer, () => over(answer))));
+    let answers = 0;
+    node.enter((core) => {
+      core.request(call.request, REQUEST_MS, (answer) => {
+        answers += 1;
+        check(answers === 1, "13 (a request answered twice)", () => `${call.request.type} at ${node.name}`);
+        // Judged after the event that answered, when the checker has seen what it applied.
+        this.cluster.world.after(1, undefined, "answer", answer, () => over(answer));
+      });
+    });
     this.cluster.world.after((REQUEST_MS + 500) * 1000, undefined, "gone", call.request.type, () => {
       check(isOver || !node.alive || node.site.lastPausedUntil > askedAt, "19 (a request without an answer)", () =>
         `${call.request.type} at ${node.name}`);

@@ -12,7 +12,7 @@ export const DISK_MUTANTS: readonly Mutant[] = [
     replace: "    this.handedOver = group.ticket;\n    disk.world.after(1, this.#process, \"early\", \"\", () => this.#events.durable(group.ticket));\n",
     budget: 300,
   },
-  { name: "a later group acked before an earlier", rule: "R14", file, find: "if (!groups[at]!.synced) return;", replace: "", budget: 600 },
+  { name: "a later group acked before an earlier", rule: "R14", file, find: "if (!groups[at]!.synced) return;", replace: "at = groups.lastIndexOf(group);", budget: 600 },
   {
     name: "clean by a shutdown marker", rule: "R21", file,
     find: "const clean = !this.unclean;",
@@ -34,12 +34,6 @@ export const DISK_MUTANTS: readonly Mutant[] = [
     find: "if (firstDamaged !== -1) this.groups.length = firstDamaged;",
     replace: "if (firstDamaged !== -1) this.groups.splice(firstDamaged, 1);",
     budget: 1500,
-  },
-  {
-    name: "a record replaces only its own index", rule: "R24", file,
-    find: "        this.cutFrom(record.entry.index);\n",
-    replace: "",
-    budget: 600,
   },
   {
     name: "a copied record replaces", rule: "R24", file,
