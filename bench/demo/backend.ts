@@ -6,18 +6,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { call, open } from "../../src/cli/call.ts";
 import type { ShownEntry } from "../../src/cli/entry.ts";
-import { print, styled } from "../../src/cli/output.ts";
+import { endWithReader, note, print, styled } from "../../src/cli/output.ts";
 import { serverEvents } from "../../src/cli/sse.ts";
-
-/** What the demo tells when it ends. */
-export interface DemoSummary {
-  readonly messages: number;
-  readonly commands: number;
-  readonly actedOn: number;
-  readonly missingOffsets: number;
-}
+import { endWithParent } from "./parent.ts";
 
 const SUMMARY_MS = 2_000;
+/** Three of them fit into 80 columns. */
+const READING_WIDTH = 12;
 /** Every second summary, the next device gets the next command. */
 const COMMANDS = ["burst 100", "interval 200", "report load", "burst 100", "interval 1000", "report mem", "report net", "report cpu"] as const;
 /** A broken stream is asked for again after this. */
@@ -47,11 +42,14 @@ const devices = names.map((name) => new Watched(name));
 let commands = 0;
 let actedOn = 0;
 
-// The first word of the parent ends it.
-process.once("message", () => {
+endWithParent();
+endWithReader();
+process.once("SIGTERM", () => {
   const total = (of: (device: Watched) => number): number => devices.reduce((sum, device) => sum + of(device), 0);
-  const summary: DemoSummary = { messages: total((device) => device.messages), commands, actedOn, missingOffsets: total((device) => device.missingOffsets) };
-  process.send!(summary, () => process.exit(0));
+  const messages = total((device) => device.messages);
+  const missing = total((device) => device.missingOffsets);
+  note(`\nIn all: ${messages} messages, ${commands} commands, ${actedOn} of them acted on, ${missing} offsets missing.`);
+  process.exit(missing === 0 && messages > 0 ? 0 : 1);
 });
 
 let following = 0;
@@ -79,7 +77,7 @@ async function take(device: Watched, entry: ShownEntry): Promise<void> {
   const offset = Number(entry.offset);
   device.missingOffsets += offset - device.offset! - 1;
   device.offset = offset;
-  if (entry.type === "presence") return say(device, "●", JSON.stringify(entry.payload));
+  if (entry.type === "presence") return say(device, "●", (entry.payload as Content)["connected"] === true ? "connected" : "disconnected");
   if (entry.type !== "uplink") return;
   device.messages += 1;
   const content = entry.payload as Content;
@@ -91,15 +89,16 @@ async function take(device: Watched, entry: ShownEntry): Promise<void> {
   device.command = undefined;
   actedOn += 1;
   const took = Math.round(performance.now() - sentAt);
-  if (text.startsWith("burst")) return say(device, "←", `${text}: ${device.burst} messages in ${took} ms, the last at offset ${offset}`);
+  if (text.startsWith("burst")) return say(device, "←", `${text}: ${device.burst} messages in ${took} ms, up to offset ${offset}`);
   const { body } = await call(at, { path: `/v1/devices/${device.name}/state?at=${offset}` });
-  say(device, "←", `${text}: done in ${took} ms; it reports ${JSON.stringify((body as { reported: { document: Content } }).reported.document)}`);
+  const { report, interval } = (body as { reported: { document: Content } }).reported.document;
+  say(device, "←", `${text}: done in ${took} ms; its state: ${String(report)} every ${String(interval)} ms`);
 }
 
 async function command(): Promise<void> {
   for (let round = 0; ; round += 1) {
     await sleep(SUMMARY_MS);
-    print(`${clock()}  ${devices.map((device) => `${device.name} ${inWords(device.latest)}`).join("  ·  ")}`);
+    print(`${clock()}  ${devices.map((device) => `${device.name} ${inWords(device.latest).padEnd(READING_WIDTH)}`).join("  ").trimEnd()}`);
     const device = devices[(round >> 1) % devices.length]!;
     if (round % 2 === 1 || device.offset === undefined || device.command !== undefined) continue;
     const text = COMMANDS[(round >> 1) % COMMANDS.length]!;
@@ -113,7 +112,7 @@ async function command(): Promise<void> {
 }
 
 function say(device: Watched, arrow: string, text: string): void {
-  print(`${clock()}  ${styled(process.stdout, "bold", device.name.padEnd(8))} ${arrow} ${text}`);
+  print(`${clock()}  ${styled(process.stdout, "bold", device.name)} ${arrow} ${text}`);
 }
 
 function clock(): string {
@@ -121,15 +120,16 @@ function clock(): string {
 }
 
 function inWords(reading: Content): string {
+  const value = (name: string): number => Number(reading[name]);
   switch (reading["report"]) {
     case "cpu":
-      return `${String(reading["busyPercent"])} % busy`;
+      return `cpu ${Math.round(value("busyPercent"))} %`;
     case "mem":
-      return `${String(reading["availableMiB"])} of ${String(reading["totalMiB"])} MiB free`;
+      return `mem ${Math.round(100 * (1 - value("availableMiB") / value("totalMiB")))} %`;
     case "net":
-      return `${Math.round(Number(reading["receivedBytesPerSecond"]) / 1000)} kB/s in`;
+      return `net ${Math.round(value("receivedBytesPerSecond") / 1000)} kB/s`;
     case "load":
-      return `load ${String(reading["oneMinute"])}`;
+      return `load ${value("oneMinute").toFixed(1)}`;
     default:
       return "…";
   }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { connect } from "../../clients/device/src/index.ts";
 import { Counters, isReport } from "./counters.ts";
+import { endWithParent } from "./parent.ts";
 
 const [broker = "", name = "", first = ""] = process.argv.slice(2);
 if (!isReport(first)) throw new Error(`${first} is no report.`);
@@ -20,7 +21,7 @@ let intervalMs = 1000;
 let wake = new AbortController();
 
 process.once("SIGTERM", () => void device.close().then(() => process.exit(0)));
-process.once("disconnect", () => process.exit(0));
+endWithParent();
 
 const publish = (content: object): Promise<void> => device.publish(JSON.stringify(content), JSON_TYPE);
 

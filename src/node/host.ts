@@ -1,4 +1,4 @@
-// The driver of a node's core: performs its effects on the log and the state store, keeps its clocks, and ends each turn with one flush (architecture.md, "Data path").
+// The driver of a node's core: performs its effects on the log and the state store, keeps its clocks, and ends each turn with one flush (architecture.md, "The way of a message").
 
 import { BellhopError } from "../base/errors.ts";
 import type { Entry } from "../core/entry.ts";
