@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { ROOT } from "./bundle.ts";
 import type { BranchCount } from "./coverage.ts";
 import { MUTANTS } from "./mutants/index.ts";
+import { OPEN } from "./mutants/open.ts";
 import { Pool, inParallel, type WorkerResult } from "./pool.ts";
 
 const { values: options } = parseArgs({
@@ -65,12 +66,18 @@ async function runMutants(): Promise<number> {
     const count = Math.ceil(mutant.budget * Number(options.budget));
     const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, withinCpuMs: mutantCpuMs, application: "mixed" });
     const row = rowOf(result);
-    process.stdout.write(`${row.caught ? "caught  " : "SURVIVED"} ${mutant.name.padEnd(58)} ${mutant.rule.padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
-    return row;
+    const isOpen = OPEN.has(mutant.name);
+    const word = row.caught ? "caught  " : isOpen ? "open    " : "SURVIVED";
+    process.stdout.write(`${word} ${mutant.name.padEnd(58)} ${mutant.rule.padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
+    return { ...row, isOpen };
   });
-  const survivors = rows.filter((row) => !row.caught).length;
-  process.stdout.write(`\nmutants: ${rows.length - survivors} of ${rows.length} caught in ${seconds(performance.now() - begun)}\n\n`);
-  return survivors + (row.caught ? 1 : 0);
+  const survivors = rows.filter((row) => !row.caught);
+  const unexpected = survivors.filter((row) => !row.isOpen).length;
+  process.stdout.write(
+    `\nmutants: ${rows.length - survivors.length} of ${rows.length} caught in ${seconds(performance.now() - begun)}; ` +
+      `${survivors.length - unexpected} are known not to be caught yet (mutants/open.ts), ${unexpected} survived against expectation\n\n`,
+  );
+  return unexpected + (row.caught ? 1 : 0);
 }
 
 function rowOf(result: WorkerResult): { caught: boolean; seeds: string; by: string } {

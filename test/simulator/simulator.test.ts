@@ -7,6 +7,7 @@ import { applicationFor } from "./applications.ts";
 import { ROOT, mutate } from "./bundle.ts";
 import { EventHeap } from "./heap.ts";
 import { MUTANTS } from "./mutants/index.ts";
+import { OPEN } from "./mutants/open.ts";
 import { Pool } from "./pool.ts";
 import { drawCase, type Case } from "./profile.ts";
 import { runCase, type Outcome } from "./run.ts";
@@ -67,6 +68,12 @@ describe("seeds", () => {
 describe("mutants", () => {
   test.each(MUTANTS.map((mutant) => [mutant.name, mutant] as const))("%s: its text is in the source once", (_name, mutant) => {
     expect(() => mutate(readFileSync(join(ROOT, mutant.file), "utf8"), mutant)).not.toThrow();
+  });
+
+  test("the list of those not caught yet names mutants, and few of them", () => {
+    const names = MUTANTS.map(({ name }) => name);
+    expect([...OPEN.keys()].filter((name) => !names.includes(name))).toEqual([]);
+    expect(OPEN.size).toBeLessThan(MUTANTS.length / 5);
   });
 
   test("a mutant that no longer fits its source is an error", () => {

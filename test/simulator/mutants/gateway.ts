@@ -20,6 +20,24 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
     budget: 400,
   },
   {
+    name: "a stale epoch's REFUSE is obeyed", rule: "R29", file: GATEWAY,
+    find: "    if (answer.epoch < line.epoch) return; // R29: a refusal of an epoch below the attached one\n",
+    replace: "",
+    budget: 400,
+  },
+  {
+    name: "a rehop leaves out the oldest", rule: "R29", file: LINE,
+    find: "      this.sent += 1;\n      this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);",
+    replace: "      this.sent += 1;\n      if (i > 0) this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);",
+    budget: 400,
+  },
+  {
+    name: "any attachment's end closes the socket", rule: "R25", file: GATEWAY,
+    find: "line === undefined || line.attachment !== answer.attachment",
+    replace: "line === undefined",
+    budget: 400,
+  },
+  {
     name: "a rehop sends the newest first", rule: "R29", file: LINE,
     find: "this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);",
     replace: "this.#keeper.forward(this, this.acked + this.backlog.size - i, this.backlog.at(this.backlog.size - 1 - i) as Frame);",
