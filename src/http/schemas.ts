@@ -26,11 +26,13 @@ export const Problem = Type.Object(
     code: Type.String({ description: "One of the codes of docs/errors.md." }),
     retryable: Type.Boolean({ description: "Whether the same request may be sent again." }),
   },
-  { description: "An error (RFC 9457); 429 and 503 carry Retry-After.", contentMediaType: "application/problem+json" },
+  { description: "An error (RFC 9457)." },
 );
 
+const problem = (description: string) => ({ description, content: { "application/problem+json": { schema: Problem } } });
+
 /** Added to every route's own answers. */
-export const PROBLEMS = { "4xx": Problem, "5xx": Problem };
+export const PROBLEMS = { "4xx": problem("Refused; 429 carries Retry-After."), "5xx": problem("Not now, or a failure; 503 carries Retry-After.") };
 
 export const Stored = Type.Object({ device: Type.String(), offset: Position, duplicate: Type.Boolean() });
 

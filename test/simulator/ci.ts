@@ -64,9 +64,10 @@ async function runMutants(): Promise<number> {
   const rows = await inParallel(chosen, width, async (mutant) => {
     const bundle = await pool.bundle(mutant);
     const count = Math.ceil(mutant.budget * Number(options.budget));
-    const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, withinCpuMs: mutantCpuMs, application: "mixed" });
-    const row = rowOf(result);
     const isOpen = OPEN.has(mutant.name);
+    const withinCpuMs = isOpen ? mutantCpuMs / 4 : mutantCpuMs;
+    const result = await pool.run(bundle, { from: MUTANT_SEEDS_FROM, count, withinMs: MUTANT_WITHIN_MS, withinCpuMs, application: "mixed" });
+    const row = rowOf(result);
     const word = row.caught ? "caught  " : isOpen ? "open    " : "SURVIVED";
     process.stdout.write(`${word} ${mutant.name.padEnd(58)} ${mutant.rule.padEnd(8)} ${row.seeds.padStart(5)}  ${row.by}\n`);
     return { ...row, isOpen };

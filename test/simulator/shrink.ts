@@ -11,7 +11,7 @@ export function shrink(failing: Case, invariant: string, run: (drawn: Case) => O
   let bestEvents = Infinity;
   const deadline = performance.now() + WITHIN_MS;
   const tryCase = (candidate: Case): boolean => {
-    if (performance.now() > deadline) return false;
+    if (performance.now() > deadline || JSON.stringify(candidate) === JSON.stringify(best)) return false;
     const outcome = run(candidate);
     if (outcome.failure?.invariant !== invariant) return false;
     best = candidate;
@@ -54,5 +54,5 @@ function* simpler(drawn: Case): Generator<Case> {
   yield { ...drawn, zones: 1 };
   for (let buckets = 1; buckets < drawn.buckets; buckets += 1) yield { ...drawn, buckets };
   for (let clients = 1; clients < workload.clients; clients += 1) yield { ...drawn, workload: { ...workload, clients } };
-  yield { ...drawn, workload: { ...workload, everyMs: workload.everyMs * 3 } };
+  if (workload.everyMs * 3 < drawn.durationMs) yield { ...drawn, workload: { ...workload, everyMs: workload.everyMs * 3 } };
 }

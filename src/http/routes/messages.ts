@@ -26,6 +26,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
         tags: ["messages"],
         consumes: ["application/json", "text/plain", "application/octet-stream"],
         params: DeviceParams,
+        body: Type.Unknown({ description: "The payload, as it is." }),
         headers: Type.Object({
           "idempotency-key": Type.Optional(
             Type.String({ description: "1 to 255 visible characters; without one a retry may be stored twice." }),

@@ -68,6 +68,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
           tags: ["state"],
           consumes: how === "put" ? ["application/json"] : ["application/merge-patch+json", "application/json"],
           params: DeviceParams,
+          body: Type.Unknown({ description: "A JSON object: the document, or the patch." }),
           querystring: WhichQuery,
           headers: Conditions,
           response: { 200: Changed, ...PROBLEMS },
