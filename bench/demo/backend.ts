@@ -12,7 +12,7 @@ import { endWithParent } from "./parent.ts";
 
 const SUMMARY_MS = 2_000;
 /** Three of them fit into 80 columns. */
-const READING_WIDTH = 12;
+const READING_WIDTH = 13;
 /** Every second summary, the next device gets the next command. */
 const COMMANDS = ["burst 100", "interval 200", "report load", "burst 100", "interval 1000", "report mem", "report net", "report cpu"] as const;
 /** A broken stream is asked for again after this. */
@@ -126,8 +126,10 @@ function inWords(reading: Content): string {
       return `cpu ${Math.round(value("busyPercent"))} %`;
     case "mem":
       return `mem ${Math.round(100 * (1 - value("availableMiB") / value("totalMiB")))} %`;
-    case "net":
-      return `net ${Math.round(value("receivedBytesPerSecond") / 1000)} kB/s`;
+    case "net": {
+      const kilobytes = value("receivedBytesPerSecond") / 1000;
+      return kilobytes < 1000 ? `net ${Math.round(kilobytes)} kB/s` : `net ${(kilobytes / 1000).toFixed(1)} MB/s`;
+    }
     case "load":
       return `load ${value("oneMinute").toFixed(1)}`;
     default:

@@ -16,12 +16,18 @@ import { bellhop, collect, ROOT } from "../cli/command.ts";
 let data: string;
 let http: string;
 let device: string;
+/** Of a demo that should have ended: a test that fails leaves none. */
+let processes: number[] = [];
 
 beforeEach(async () => {
   data = mkdtempSync(join(tmpdir(), "bellhop-demo-"));
   [http, device] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
 });
-afterEach(() => rmSync(data, { recursive: true, force: true }));
+afterEach(() => {
+  for (const pid of processes.filter(isRunning)) process.kill(pid, "SIGKILL");
+  processes = [];
+  rmSync(data, { recursive: true, force: true });
+});
 
 function startDemo(...words: string[]): ChildProcess {
   const place = ["--data", data, "--http", http, "--device", device];
@@ -44,10 +50,10 @@ test("npm run demo: messages, commands, what was done about them, and an end by 
   expect((await bellhop(["status", "--at", http])).code).toBe(3);
 });
 
-test.each(["SIGHUP", "SIGKILL"] as const)("a demo that ends by %s leaves no process behind, and can start again in the same place", { timeout: 120_000 }, async (signal) => {
+test.each(["SIGHUP", "SIGKILL"] as const)("a demo that ends by %s leaves no process behind, and can start again in the same place", { timeout: 40_000 }, async (signal) => {
   const demo = startDemo();
   await whenItSays(demo, "sensor-3 ● connected");
-  const processes = childrenOf(demo.pid!);
+  processes = childrenOf(demo.pid!);
   expect(processes).toHaveLength(5);
   demo.kill(signal);
   while (processes.some(isRunning)) await sleep(20); // The test's time bounds it.
