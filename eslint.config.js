@@ -13,7 +13,7 @@ const IMPURE_GLOBALS = [
 const PURE = "base, core and wire are pure and synchronous: time, chance and effects come in as parameters and go out through a sink.";
 
 export default tseslint.config(
-  { ignores: ["*.mjs", "**/dist/", "**/node_modules/", "coverage/", ".cache/", "bellhop-data/", "**/*.js", "**/*.mjs", "**/*.d.ts"] },
+  { ignores: ["**/dist/", "**/node_modules/", "coverage/", ".cache/", "bellhop-data/", "**/*.js", "**/*.mjs", "**/*.d.ts"] },
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   {
     files: ["**/*.ts"],
