@@ -26,12 +26,6 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
     budget: 400,
   },
   {
-    name: "a rehop leaves out the oldest", rule: "R29", file: LINE,
-    find: "      this.sent += 1;\n      this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);",
-    replace: "      this.sent += 1;\n      if (i > 0) this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);",
-    budget: 400,
-  },
-  {
     name: "any attachment's end closes the socket", rule: "R25", file: GATEWAY,
     find: "line === undefined || line.attachment !== answer.attachment",
     replace: "line === undefined",
