@@ -20,11 +20,13 @@ const { values: options } = parseArgs({
     /** First fresh seed; by default it differs from day to day. */
     from: { type: "string", default: String(Math.floor(Date.now() / 86_400_000) * 1_000_000) },
     width: { type: "string", default: String(Math.min(2, availableParallelism())) },
-    /** Only mutants whose name or file contains this; "none" for none. */
+    /** Only mutants whose name or file contains one of these, with commas between; "none" for none. */
     mutants: { type: "string", default: "" },
     /** Multiplies each mutant's budget; seconds of computing that one may take. */
     budget: { type: "string", default: "1" },
     "mutant-seconds": { type: "string", default: "40" },
+    /** Share of fresh seeds that may fail: a rare finding is printed and does not stop a change that has nothing to do with it; a broken core fails far more. */
+    tolerate: { type: "string", default: "0" },
     /** Fails where a branch of the protocol was never taken. */
     branches: { type: "boolean", default: false },
   },
@@ -32,7 +34,7 @@ const { values: options } = parseArgs({
 
 /** Seeds that every mutant runs on: fixed, so that the counts in the table can be compared. */
 const MUTANT_SEEDS_FROM = 1;
-const MUTANT_WITHIN_MS = 240_000;
+const MUTANT_WITHIN_MS = 300_000;
 /** Fresh seeds that a worker runs at a time. */
 const CHUNK = 50;
 
@@ -54,7 +56,7 @@ try {
 }
 
 async function runMutants(): Promise<number> {
-  const chosen = MUTANTS.filter(({ name, file }) => `${name} ${file}`.includes(options.mutants));
+  const chosen = MUTANTS.filter(({ name, file }) => options.mutants.split(",").some((part) => `${name} ${file}`.includes(part)));
   if (chosen.length === 0) return 0;
   // The control: what is not broken passes on the very seeds, or being caught would mean nothing.
   const control = await pool.run(await pool.bundle(undefined), { from: MUTANT_SEEDS_FROM, count: Math.max(...chosen.map(({ budget }) => budget)), withinMs: MUTANT_WITHIN_MS, withinCpuMs: mutantCpuMs, application: "mixed" });
@@ -129,8 +131,9 @@ async function runFreshSeeds(): Promise<number> {
       `speed: ${perSecond(total.seeds, took)} seeds/s, ${perSecond(total.events, took)} events/s with ${width} processes; ` +
       `${perSecond(total.seeds, total.cpuMs)} seeds and ${perSecond(total.events, total.cpuMs)} events for a second of computing\n`,
   );
-  for (const failure of failures) process.stdout.write(`FAILED ${failure}\n`);
-  return failures.length + reportBranches(branches);
+  const isTolerated = failures.length <= Number(options.tolerate) * total.seeds;
+  for (const failure of failures) process.stdout.write(`${isTolerated ? "FINDING" : "FAILED"} ${failure}\n`);
+  return (isTolerated ? 0 : failures.length) + reportBranches(branches);
 }
 
 function addBranch(branches: Map<string, BranchCount>, branch: BranchCount): void {
