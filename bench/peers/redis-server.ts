@@ -1,10 +1,12 @@
 // Debian's redis-server with an append-only file that is synced before every answer: found on PATH, or unpacked into the cache without root.
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+
+import { unpackDebian, type Unpacked } from "../debian.ts";
 
 /** What Debian's redis-server needs beyond the base system. */
 const PACKAGES = ["redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1"];
@@ -18,41 +20,18 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-interface Binary {
-  readonly path: string;
-  readonly libraries: string;
-}
-
 /** Undefined where there is no Redis and none can be had: the comparison is then not made. */
-export function findRedis(cache: string): Binary | undefined {
-  return redisOnPath() ?? unpackRedis(cache);
+export function findRedis(cache: string): Unpacked | undefined {
+  return redisOnPath() ?? unpackDebian(PACKAGES, join(cache, "redis"), "usr/bin/redis-server");
 }
 
-export function redisOnPath(): Binary | undefined {
+export function redisOnPath(): Unpacked | undefined {
   const folder = (process.env["PATH"] ?? "").split(":").find((one) => existsSync(join(one, "redis-server")));
   return folder === undefined ? undefined : { path: join(folder, "redis-server"), libraries: "" };
 }
 
-/** Debian's packages, unpacked into the cache: needs neither root nor an installation. */
-function unpackRedis(cache: string): Binary | undefined {
-  const root = join(cache, "redis");
-  const path = join(root, "usr/bin/redis-server");
-  if (!existsSync(path)) {
-    mkdirSync(root, { recursive: true });
-    try {
-      execFileSync("apt-get", ["download", ...PACKAGES], { cwd: root, stdio: "ignore" });
-      for (const file of readdirSync(root).filter((name) => name.endsWith(".deb"))) execFileSync("dpkg-deb", ["-x", file, "."], { cwd: root });
-    } catch {
-      rmSync(root, { recursive: true, force: true });
-      return undefined;
-    }
-  }
-  const libraries = readdirSync(join(root, "usr/lib")).map((folder) => join(root, "usr/lib", folder));
-  return { path, libraries: libraries.join(":") };
-}
-
 /** Starts Redis on an own directory, which is removed at stop. */
-export async function startRedis(binary: Binary, directory: string, port: number): Promise<RedisServer> {
+export async function startRedis(binary: Unpacked, directory: string, port: number): Promise<RedisServer> {
   mkdirSync(directory, { recursive: true });
   // No snapshots and no rewriting of the file while measuring: the fastest that Redis can be with every answer on disk.
   const settings = ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0", "--save", ""];

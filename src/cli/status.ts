@@ -7,6 +7,7 @@ import { Command } from "commander";
 import { call, open } from "./call.ts";
 import { CliError } from "./exit.ts";
 import { withAt, withExamples, whole, type AtOption } from "./options.ts";
+import type { NodeStatus } from "../node/api.ts";
 import { facts, print, printJson, styled } from "./output.ts";
 
 interface StatusOptions extends AtOption {
@@ -15,18 +16,8 @@ interface StatusOptions extends AtOption {
   readonly timeout: number;
 }
 
-interface Status {
-  readonly node: string;
-  readonly incarnation: number;
-  readonly version: string;
-  readonly uptimeSeconds: number;
-  readonly ready: boolean;
-  readonly why: readonly string[];
-  readonly buckets: { readonly total: number; readonly led: number; readonly open: number };
-  readonly devices: { readonly connected: number };
-  readonly followers: number;
-  readonly waiting: Readonly<Record<string, number>>;
-}
+/** What GET /v1/status answers. */
+type Status = NodeStatus & { readonly followers: number };
 
 const WATCH_MS = 1_000;
 const HEALTH_MS = 250;

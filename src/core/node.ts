@@ -70,6 +70,7 @@ export class CoreNode implements GatewayDoor {
   readonly #stateOf: (bucket: number) => StateReads;
   readonly #self: GatewayId;
   readonly #copies: (BucketCopy | undefined)[] = [];
+  readonly #allCopies: BucketCopy[] = [];
   readonly #replicaEffects: ReplicaEffects;
   /** Which copies wait for which ticket, in order. */
   readonly #unsynced = new Ring<{ readonly ticket: Ticket; readonly copy: BucketCopy }>();
@@ -118,8 +119,9 @@ export class CoreNode implements GatewayDoor {
     return this.#copies[bucket];
   }
 
+  /** Every copy on this node, in the order they were made. */
   get copies(): readonly BucketCopy[] {
-    return this.#copies.filter((copy) => copy !== undefined);
+    return this.#allCopies;
   }
 
   /** The driver's clocks, told before a turn's first event: milliseconds, `now` monotonic, `wall` since 1970. */
@@ -128,7 +130,7 @@ export class CoreNode implements GatewayDoor {
     this.#now = now;
     this.#wall = wall;
     this.gateway.now = now;
-    for (const copy of this.#copies) if (copy !== undefined) copy.admission.wall = wall;
+    for (const copy of this.#allCopies) copy.admission.wall = wall;
   }
 
   /** The disk has no room, or has it again: nothing is admitted meanwhile that needs the log; reads go on. */
@@ -229,7 +231,7 @@ export class CoreNode implements GatewayDoor {
 
   /** Time passes. Called often: several times in the shortest of the limits. */
   tick(): void {
-    for (const copy of this.#copies) copy?.replica.tick(this.#now);
+    for (const copy of this.#allCopies) copy.replica.tick(this.#now);
     this.gateway.tick();
     this.#coordinator.tick(this.#now);
     if (this.#now >= this.#beatAt) this.#beat();
@@ -277,6 +279,7 @@ export class CoreNode implements GatewayDoor {
     });
     copy.admission.wall = this.#wall;
     copy.admission.storageFull = this.#storageFull;
+    this.#allCopies.push(copy);
     this.#lostGateways(copy, this.table.nodes.keys());
     return copy;
   }

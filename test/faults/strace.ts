@@ -1,8 +1,8 @@
 // Debian's strace, which makes a system call of a running node fail: found on PATH, or unpacked into the cache without root.
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { unpackDebian } from "../../bench/debian.ts";
 import { ROOT } from "../cli/command.ts";
 
 /** What Debian's strace needs beyond the base system. */
@@ -27,18 +27,7 @@ export function failing({ calls, when, path }: Fault): readonly string[] {
 
 function findStrace(): { readonly command: string; readonly libraries: string } {
   if (spawnSync("strace", ["--version"]).status === 0) return { command: "strace", libraries: "" };
-  const root = join(ROOT, ".cache/strace");
-  const command = join(root, "usr/bin/strace");
-  if (!existsSync(command)) {
-    mkdirSync(root, { recursive: true });
-    try {
-      execFileSync("apt-get", ["download", ...PACKAGES], { cwd: root, stdio: "ignore" });
-      for (const file of readdirSync(root).filter((name) => name.endsWith(".deb"))) execFileSync("dpkg-deb", ["-x", file, "."], { cwd: root });
-    } catch {
-      rmSync(root, { recursive: true, force: true });
-      throw new Error("This test needs strace: apt-get install strace");
-    }
-  }
-  const libraries = readdirSync(join(root, "usr/lib")).map((folder) => join(root, "usr/lib", folder));
-  return { command, libraries: libraries.join(":") };
+  const unpacked = unpackDebian(PACKAGES, join(ROOT, ".cache/strace"), "usr/bin/strace");
+  if (unpacked === undefined) throw new Error("This test needs strace: apt-get install strace");
+  return { command: unpacked.path, libraries: unpacked.libraries };
 }

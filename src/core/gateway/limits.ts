@@ -15,13 +15,3 @@ export interface GatewayLimits {
   readonly backoffMs: number;
   readonly backoffCapMs: number;
 }
-
-export const DEFAULT_GATEWAY_LIMITS: GatewayLimits = {
-  window: 1024,
-  windowBytes: 4 * 1024 * 1024,
-  requests: 10_000,
-  askAgainMs: 500,
-  pauseMs: 60_000,
-  backoffMs: 20,
-  backoffCapMs: 500,
-};
