@@ -6,7 +6,7 @@ import { cpus, loadavg, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { packageFolder, version } from "../src/cli/version.ts";
+import { packageFolder, version } from "../src/observe/version.ts";
 import { print, note } from "../src/cli/output.ts";
 import { measureIdle } from "./idle.ts";
 import { measureKnown } from "./known/measure.ts";

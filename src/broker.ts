@@ -6,9 +6,10 @@ import { EmbeddedControl } from "./control/embedded.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { startDeviceServer } from "./device/server.ts";
 import { startHttpServer } from "./http/server.ts";
-import { RunningNode, VERSION } from "./node/node.ts";
+import { RunningNode } from "./node/node.ts";
 import { createLog, type Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { version } from "./observe/version.ts";
 import { StorageError } from "./storage/errors.ts";
 import { openStorage } from "./storage/open.ts";
 import type { LogEvents } from "./storage/port.ts";
@@ -61,7 +62,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
     const loop = monitorEventLoopDelay({ resolution: 10 });
     loop.enable();
     const metrics = createMetrics({
-      build: { version: VERSION, node: settings.node },
+      build: { version: version(), node: settings.node },
       numbers: () => node.status().numbers,
       waiting: () => node.status().waiting,
       histograms: { event_loop_delay: loop, log_write: storage.log.writeTimes },

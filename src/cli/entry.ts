@@ -13,6 +13,8 @@ export interface ShownEntry {
   /** Text or JSON; base64 where `encoding` says so. */
   readonly payload: unknown;
   readonly encoding?: string;
+  /** RFC 3339; a message without one does not expire. */
+  readonly expires?: string;
 }
 
 const COLOURS: Readonly<Record<ShownEntry["type"], Style>> = { uplink: "green", downlink: "cyan", presence: "yellow", state: "bold" };
@@ -20,5 +22,6 @@ const COLOURS: Readonly<Record<ShownEntry["type"], Style>> = { uplink: "green", 
 export function entryLine(entry: ShownEntry): string {
   const payload = typeof entry.payload === "string" ? entry.payload : JSON.stringify(entry.payload);
   const time = new Date(entry.time).toISOString().slice(11, 23);
-  return `${entry.offset.padStart(8)}  ${styled(process.stdout, "dim", time)}  ${styled(process.stdout, COLOURS[entry.type], entry.type.padEnd(8))}  ${printable(payload)}`;
+  const expiry = entry.expires === undefined ? "" : styled(process.stdout, "dim", `  ${Date.parse(entry.expires) <= Date.now() ? "expired" : "expires"} ${entry.expires}`);
+  return `${entry.offset.padStart(8)}  ${styled(process.stdout, "dim", time)}  ${styled(process.stdout, COLOURS[entry.type], entry.type.padEnd(8))}  ${printable(payload)}${expiry}`;
 }

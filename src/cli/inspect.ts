@@ -61,11 +61,13 @@ interface LogSummary {
   readonly records: Record<string, number>;
   payloadBytes: number;
   durableThrough: number;
+  /** Writes that a crash cut short before they were acknowledged: no loss. */
+  readonly torn: string[];
   readonly damage: string[];
 }
 
 async function sumUp(options: LogOptions): Promise<void> {
-  const sum: LogSummary = { segments: 0, bytes: 0, groups: 0, records: {}, payloadBytes: 0, durableThrough: 0, damage: [] };
+  const sum: LogSummary = { segments: 0, bytes: 0, groups: 0, records: {}, payloadBytes: 0, durableThrough: 0, torn: [], damage: [] };
   for await (const item of inspectLog(options.data)) add(sum, item);
   const records = Object.entries(sum.records).map(([type, count]) => `${count} ${type}`);
   printResult(options.output, sum, () =>
@@ -73,9 +75,11 @@ async function sumUp(options: LogOptions): Promise<void> {
       ["segments", `${sum.segments}, ${(sum.bytes / 2 ** 20).toFixed(1)} MiB`],
       ["groups", `${sum.groups}; durable through ${sum.durableThrough} by what they say themselves`],
       ["records", `${records.length === 0 ? "none" : records.join(", ")}; ${(sum.payloadBytes / 2 ** 20).toFixed(1)} MiB of payload`],
-      ["damage", sum.damage.length === 0 ? "none" : sum.damage.join("\n        ")],
+      ["torn", sum.torn.length === 0 ? "nothing" : sum.torn.join("\n          ")],
+      ["damage", sum.damage.length === 0 ? "none" : sum.damage.join("\n          ")],
     ]),
   );
+  if (sum.damage.length > 0) throw damaged(options, sum.damage.length);
 }
 
 function add(sum: LogSummary, item: LogItem): void {
@@ -92,20 +96,31 @@ function add(sum: LogSummary, item: LogItem): void {
       sum.records[item.type] = (sum.records[item.type] ?? 0) + 1;
       sum.payloadBytes += item.payload.length;
       break;
+    case "torn":
     case "damage":
-      sum.damage.push(`segment ${item.segment}: ${item.text}`);
+      sum[item.what].push(`segment ${item.segment}: ${item.text}`);
       break;
   }
 }
 
+function damaged({ data }: InspectOptions, places: number): CliError {
+  return new CliError("unhealthy", "damaged", `The log in ${data} is damaged in ${places} ${places === 1 ? "place" : "places"}.`, "acknowledged messages may be missing", "docs/storage.md, \"Recovery\", says what to do");
+}
+
 async function listRecords(options: LogOptions): Promise<void> {
+  let places = 0;
   for await (const item of inspectLog(options.data)) {
-    if (item.what === "damage") note(`damage in segment ${item.segment}: ${item.text}`);
+    if (item.what === "torn") note(`torn, and never acknowledged, in segment ${item.segment}: ${item.text}`);
+    if (item.what === "damage") {
+      places += 1;
+      note(`damage in segment ${item.segment}: ${item.text}`);
+    }
     if (item.what !== "record" || (options.bucket !== undefined && item.bucket !== options.bucket)) continue;
     const { payload, ...rest } = item;
     if (options.output === "json") printJson({ ...rest, payload: Buffer.from(payload).toString("base64") });
     else print(recordLine(item));
   }
+  if (places > 0) throw damaged(options, places);
 }
 
 function recordLine({ segment, offset, type, bucket, index, epoch, time, payload }: Extract<LogItem, { what: "record" }>): string {

@@ -8,13 +8,13 @@ import { EXIT } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
 import { followCommand } from "./follow.ts";
 import { inspectCommand } from "./inspect.ts";
+import { version } from "../observe/version.ts";
 import { endWithReader, reportFailure, table } from "./output.ts";
 import { publishCommand } from "./publish.ts";
 import { simulateCommand } from "./simulate.ts";
 import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { statusCommand } from "./status.ts";
-import { version } from "./version.ts";
 
 const COMMANDS = [startCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, inspectCommand, benchCommand, configCommand];
 

@@ -5,12 +5,12 @@ import { Command, Option } from "commander";
 import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type SettingName } from "../config.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { Broker } from "../broker.ts";
+import { version } from "../observe/version.ts";
 import { StorageError } from "../storage/errors.ts";
 import { prepareData } from "./data.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { withExamples } from "./options.ts";
 import { facts, note, styled } from "./output.ts";
-import { version } from "./version.ts";
 
 /** Shown in help; every other setting is a flag too. */
 const COMMON: readonly SettingName[] = ["node", "data", "http", "device", "zone", "logLevel"];

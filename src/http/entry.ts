@@ -17,10 +17,10 @@ export function messageBody(payload: Buffer, headers: Readonly<Record<string, st
   return encodeBody(asText ? payload.toString("utf8") : payload, headers, expires);
 }
 
-/** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, payload}`. */
+/** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, expires?, payload}`. */
 export function entryJson(entry: StreamEntry): string {
   const isMessage = entry.type === "uplink" || entry.type === "downlink";
-  const { headers, contentType, encoding, payload } = isMessage ? messageEntry(entry.body) : jsonEntry(entry.body);
+  const { headers, contentType, encoding, payload, expires } = isMessage ? messageEntry(entry.body) : jsonEntry(entry.body);
   const head = {
     offset: String(entry.offset),
     time: new Date(entry.time).toISOString(),
@@ -30,6 +30,7 @@ export function entryJson(entry: StreamEntry): string {
     headers,
     contentType,
     encoding,
+    ...(expires === 0 ? {} : { expires: new Date(expires).toISOString() }),
   };
   return `${JSON.stringify(head).slice(0, -1)},"payload":${payload}}`;
 }
@@ -40,22 +41,25 @@ interface Content {
   readonly encoding: "json" | "text" | "base64";
   /** JSON text. */
   readonly payload: string;
+  /** Milliseconds since 1970; 0: never. */
+  readonly expires: number;
 }
 
 function jsonEntry(body: Uint8Array): Content {
-  return { headers: {}, contentType: JSON_TYPE, encoding: "json", payload: textOf(body) };
+  return { headers: {}, contentType: JSON_TYPE, encoding: "json", payload: textOf(body), expires: 0 };
 }
 
 function messageEntry(body: Uint8Array): Content {
   const message = decodeBody(body);
+  const { expires } = message;
   const { [CONTENT_TYPE]: givenType, ...headers } = message.headers ?? {};
   const contentType = givenType ?? (message.text ? TEXT : BYTES);
   if (!message.text && !(isTextual(contentType) && isUtf8(message.payload))) {
-    return { headers, contentType, encoding: "base64", payload: JSON.stringify(bufferOf(message.payload).toString("base64")) };
+    return { headers, contentType, encoding: "base64", payload: JSON.stringify(bufferOf(message.payload).toString("base64")), expires };
   }
   const text = textOf(message.payload);
-  if (isJson(contentType) && isJsonText(text)) return { headers, contentType, encoding: "json", payload: text };
-  return { headers, contentType, encoding: "text", payload: JSON.stringify(text) };
+  if (isJson(contentType) && isJsonText(text)) return { headers, contentType, encoding: "json", payload: text, expires };
+  return { headers, contentType, encoding: "text", payload: JSON.stringify(text), expires };
 }
 
 function bufferOf(bytes: Uint8Array): Buffer {

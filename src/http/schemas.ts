@@ -50,6 +50,7 @@ export const Entry = Type.Object({
   encoding: Type.Union([Type.Literal("json"), Type.Literal("text"), Type.Literal("base64")], {
     description: "What `payload` is: a JSON value, a text, or bytes in base64.",
   }),
+  expires: Type.Optional(Type.String({ format: "date-time", description: "A message that a device has not been given by then is skipped." })),
   payload: Type.Unknown(),
 });
 

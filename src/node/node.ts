@@ -1,6 +1,5 @@
 // A running node: started from its storage and control log, stopped in order, and what it offers to the front-ends.
 
-import { readFileSync } from "node:fs";
 import { assert } from "../base/assert.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { ControlLog } from "../control/port.ts";
@@ -8,6 +7,7 @@ import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } f
 import type { NodeLimits } from "../core/node.ts";
 import type { NodeAddress } from "../core/table/commands.ts";
 import type { TableChange } from "../core/table/table.ts";
+import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, Recovery, StateStore } from "../storage/port.ts";
 import type { DeviceView, Explanation, NodeApi, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
@@ -44,8 +44,6 @@ export interface NodeStorage {
   readonly state: StateStore;
 }
 
-export const VERSION = (JSON.parse(readFileSync(packageFile(), "utf8")) as { version: string }).version;
-
 export class RunningNode implements NodeApi {
   readonly host: Host;
   readonly #streams: Streams;
@@ -53,6 +51,7 @@ export class RunningNode implements NodeApi {
   readonly #checkpointer: Checkpointer;
   readonly #retention: Retention;
   readonly #space: Space;
+  readonly #version = version();
   readonly #startedAt = performance.now();
 
   private constructor(options: NodeOptions, membership: Membership, times: ReadonlyMap<number, number>) {
@@ -175,7 +174,7 @@ export class RunningNode implements NodeApi {
     return {
       node: core.id,
       incarnation: core.incarnation,
-      version: VERSION,
+      version: this.#version,
       uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
       ready: why.length === 0,
       why,
@@ -232,9 +231,4 @@ async function lastTimes({ recovery, log }: NodeStorage): Promise<Map<number, nu
     if (entry !== undefined) times.set(bucket, entry.time);
   }
   return times;
-}
-
-function packageFile(): URL {
-  const here = new URL("../../package.json", import.meta.url);
-  return import.meta.url.includes("/dist/") ? new URL("../../../package.json", import.meta.url) : here;
 }

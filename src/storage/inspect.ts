@@ -26,7 +26,9 @@ export type LogItem =
       readonly time: number;
       readonly payload: Uint8Array;
     }
-  /** What does not join on; above the greatest durable-through it is a torn tail, and no loss. */
+  /** What does not join on above the greatest durable-through: never acknowledged, and no loss. */
+  | { readonly what: "torn"; readonly segment: number; readonly text: string }
+  /** What does not join on below it: acknowledged messages may be missing. */
   | { readonly what: "damage"; readonly segment: number; readonly text: string };
 
 const NAMES = new Map(Object.entries(RECORD_TYPE).map(([name, type]) => [type, name as RecordName]));
@@ -43,8 +45,8 @@ export async function* inspectLog(dataDirectory: string): AsyncGenerator<LogItem
       for await (const item of itemsOf(part)) {
         if (item.what === "group") {
           if (sequence > 0 && item.sequence !== sequence + 1) {
-            const torn = sequence >= chain.durableThrough ? "a torn tail, never acknowledged" : "damage";
-            yield { what: "damage", segment: item.segment, text: `group ${item.sequence} follows group ${sequence}: ${torn}` };
+            const what = sequence >= chain.durableThrough ? "torn" : "damage";
+            yield { what, segment: item.segment, text: `group ${item.sequence} follows group ${sequence}` };
           }
           sequence = item.sequence;
         }

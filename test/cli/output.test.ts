@@ -11,6 +11,11 @@ describe("what commands print", () => {
     expect(entryLine({ ...ENTRY, payload: "red \x1b[31m\r\nnext line\x07" })).toBe("      42  12:24:27.492  downlink  red \\u001b[31m\\u000d\\u000anext line\\u0007");
   });
 
+  test("an expiry is told with its message, and whether it is over", () => {
+    expect(entryLine({ ...ENTRY, expires: "2020-01-31T12:00:00.000Z" })).toMatch(/  expired 2020-01-31T12:00:00.000Z$/);
+    expect(entryLine({ ...ENTRY, expires: "2999-01-31T12:00:00.000Z" })).toMatch(/  expires 2999-01-31T12:00:00.000Z$/);
+  });
+
   test("colour only on a terminal, and not with NO_COLOR or on a dumb one", () => {
     const before = { NO_COLOR: process.env["NO_COLOR"], TERM: process.env["TERM"] };
     try {

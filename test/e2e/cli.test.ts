@@ -1,7 +1,7 @@
 // The first whole path through the command line: a broker as a process, every command against it, and its end by SIGTERM.
 
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -105,6 +105,14 @@ describe("the command line with a broker", () => {
 
     const log = await bellhop(["inspect", "log", "--data", data, "-o", "json"]);
     expect(log.code).toBe(0);
+    const damaged = join(data, "damaged");
+    cpSync(join(data, "log"), join(damaged, "log"), { recursive: true });
+    flipPayload(join(damaged, "log"), '{"on": true}');
+    const told = await bellhop(["inspect", "log", "--data", damaged, "-o", "json"]);
+    expect(told.code).toBe(EXIT.unhealthy.code);
+    expect((json(told) as { damage: string[] }).damage.length).toBeGreaterThan(0);
+    expect(JSON.parse(told.stderr)).toMatchObject({ error: { code: "damaged" } });
+    expect((await bellhop(["inspect", "log", "--records", "--data", damaged])).code).toBe(EXIT.unhealthy.code);
     const control = await bellhop(["inspect", "control", "--data", data]);
     expect(control.code).toBe(0);
 
@@ -120,3 +128,15 @@ describe("the command line with a broker", () => {
     expect(second.stderr).not.toContain("    at ");
   });
 });
+
+/** Changes one byte of this payload where it stands in the log. */
+function flipPayload(log: string, payload: string): void {
+  for (const name of readdirSync(log)) {
+    const bytes = readFileSync(join(log, name));
+    const at = bytes.indexOf(payload);
+    if (at < 0) continue;
+    bytes[at] = bytes[at]! ^ 1;
+    return writeFileSync(join(log, name), bytes);
+  }
+  throw new Error("the payload is not in the log");
+}

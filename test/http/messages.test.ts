@@ -157,6 +157,13 @@ describe("refused", () => {
     expect((await publish(device, "x", headers)).json).toEqual({ device, offset: "1", duplicate: true });
   });
 
+  test("is told with the entry", async () => {
+    const device = newDevice();
+    await publish(device, "x", { "bellhop-expires": "2090-01-01T00:00:00Z" });
+    await publish(device, "y");
+    expect((await entries(device)).map((entry) => entry["expires"])).toEqual(["2090-01-01T00:00:00.000Z", undefined]);
+  });
+
   test("a message that expires later is stored", async () => {
     for (const expires of ["60", "2090-01-01T00:00:00Z", "2090-01-01t00:00:00.123456+02:00", "2088-02-29T23:59:59-00:30"]) expect((await publish(newDevice(), "x", { "bellhop-expires": expires })).status).toBe(201);
   });
