@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { nearest } from "./base/near.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -363,23 +364,8 @@ function isLoopback(host: string): boolean {
 /** ` Did you mean …?` where a known name is near, else nothing. */
 function suggestion(unknown: string, spelling: (name: string) => string): string {
   const asWritten = unknown.startsWith("BELLHOP_") ? unknown : spelling(unknown);
-  const distanceTo = (name: string): number => editDistance(asWritten.toLowerCase(), spelling(name).toLowerCase());
-  const [near] = SETTING_NAMES.map((name) => ({ name, distance: distanceTo(name) })).sort((a, b) => a.distance - b.distance);
-  const isNear = near !== undefined && near.distance <= Math.max(1, near.name.length / 4);
-  return isNear ? ` Did you mean ${spelling(near.name)}?` : " See `bellhop config show --effective` for all settings.";
-}
-
-/** Levenshtein's distance, one row at a time. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      next.push(Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  const near = nearest(asWritten, SETTING_NAMES.map(spelling));
+  return near !== undefined ? ` Did you mean ${near}?` : " See `bellhop config show --effective` for all settings.";
 }
 
 /** One line for each setting, for help, `config show` and the documentation. */

@@ -13,6 +13,7 @@ export interface ErrorKind {
 export const ERRORS = {
   gap: { retryable: true, status: 409, what: "The series number is not the next one; go back to `expected`." },
   taken_over: { retryable: false, status: 410, what: "A newer session of this publisher has been opened." },
+  removed: { retryable: false, status: 410, what: "The device was removed with its data." },
   broken: { retryable: false, status: 410, what: "The session is not known or does not join on; open a new one." },
   forgotten: { retryable: false, status: 410, what: "What was asked about is older than what is kept." },
   key_reused: { retryable: false, status: 422, what: "The idempotency key was used before with another body." },

@@ -5,6 +5,7 @@ import { BrokenInvariant } from "../base/assert.ts";
 import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
+import { traceOf } from "./trace.ts";
 
 export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 
@@ -13,6 +14,7 @@ const RETRY_AFTER_SECONDS = 1;
 const RETRY_AFTER_FULL_SECONDS = 5;
 
 export interface Problem {
+  /** The address of the page about this code, relative to the broker's. */
   readonly type: string;
   readonly title: string;
   readonly status: number;
@@ -23,7 +25,7 @@ export interface Problem {
 
 export function problemOf(code: ErrorCode, detail: string): Problem {
   const { what, status, retryable } = ERRORS[code];
-  return { type: `urn:bellhop:error:${code}`, title: what, status, ...(detail === "" ? {} : { detail }), code, retryable };
+  return { type: `/errors/${code}`, title: what, status, ...(detail === "" ? {} : { detail }), code, retryable };
 }
 
 export function retryAfterOf(code: ErrorCode): number | undefined {
@@ -52,7 +54,7 @@ export function errorHandler(log: Log, node: NodeApi) {
       return;
     }
     if (error instanceof BrokenInvariant) node.fail(error);
-    else log.error({ err: error, method: request.method, url: request.url }, "request failed");
+    else log.error({ err: error, method: request.method, url: request.url, trace: traceOf(request) }, "request failed");
     void sendProblem(reply, "internal");
   };
 }

@@ -15,7 +15,9 @@ import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
+import { refuseUnknownParameters } from "./query.ts";
 import { deviceRoutes } from "./routes/devices.ts";
+import { errorRoutes } from "./routes/errors.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { stateRoutes } from "./routes/state.ts";
@@ -95,6 +97,9 @@ async function build(context: HttpContext): Promise<Server> {
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   server.setErrorHandler(onError);
   server.setNotFoundHandler((_request, reply) => void sendProblem(reply, "not_found", "GET /openapi.json tells what there is."));
+  server.addHook("preValidation", async (request) => {
+    if (request.url.startsWith("/v1/")) refuseUnknownParameters(request);
+  });
   server.addHook("preHandler", async (request) => checkDeviceId(request));
   server.addHook("onRequest", async (request) => {
     if (context.stopping.aborted && request.url.startsWith("/v1/")) throw new BellhopError("stopping");
@@ -124,6 +129,7 @@ async function build(context: HttpContext): Promise<Server> {
     stateRoutes(routes, context);
     deviceRoutes(routes, context);
     healthRoutes(routes, context);
+    errorRoutes(routes);
   });
   server.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
   await server.ready();

@@ -34,7 +34,7 @@ describe("a device", () => {
 
   test.each(["/v1/devices/nobody", "/v1/devices/nobody/explain"])("that nobody knows is 404: %s", async (path) => {
     const reply = await broker.call("GET", path);
-    expect([reply.status, reply.json.code, reply.json.type]).toEqual([404, "unknown_device", "urn:bellhop:error:unknown_device"]);
+    expect([reply.status, reply.json.code, reply.json.type]).toEqual([404, "unknown_device", "/errors/unknown_device"]);
   });
 });
 

@@ -70,6 +70,7 @@ describe("description", () => {
     const paths = json.paths as Record<string, Record<string, { responses: Record<string, unknown>; summary?: string }>>;
     const calls = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`));
     expect(calls.sort()).toEqual([
+      "get /errors/{code}",
       "get /livez",
       "get /metrics",
       "get /readyz",
@@ -94,10 +95,27 @@ describe("description", () => {
 });
 
 describe("errors are problem details", () => {
+  test("the type is the address of a page about the code", async () => {
+    const { json } = await broker.call("GET", "/v1/devices/none");
+    const page = await broker.call("GET", json.type as string);
+    expect([page.status, page.text.split("\n")[0]]).toEqual([200, "unknown_device"]);
+    for (const code of Object.keys(ERRORS)) expect((await broker.call("GET", `/errors/${code}`)).text, code).toContain("What to do.");
+    expect((await broker.call("GET", "/errors/none")).status).toBe(400);
+  });
+
+  test("a query parameter that is not known is refused, with what was probably meant", async () => {
+    const misspelt = await broker.call("GET", "/v1/devices/d/stream?aftr=3");
+    expect([misspelt.status, misspelt.json.code, misspelt.json.detail]).toEqual([400, "bad_request", expect.stringContaining("Did you mean after?")]);
+    const none = await broker.call("GET", "/v1/status?verbose");
+    expect([none.status, none.json.detail]).toEqual([400, expect.stringContaining("This call has none.")]);
+    const reserved = await broker.call("GET", "/v1/devices?__proto__=1&toString=2");
+    expect([reserved.status, reserved.json.code]).toEqual([400, "bad_request"]);
+  });
+
   test("with type, title, status, code and retryable", async () => {
     const reply = await broker.call("GET", "/v1/nothing");
     expect(reply.headers["content-type"]).toBe("application/problem+json; charset=utf-8");
-    expect(reply.json).toMatchObject({ type: "urn:bellhop:error:not_found", title: ERRORS.not_found.what, status: 404, code: "not_found", retryable: false });
+    expect(reply.json).toMatchObject({ type: "/errors/not_found", title: ERRORS.not_found.what, status: 404, code: "not_found", retryable: false });
     expect(reply.status).toBe(404);
   });
 

@@ -20,6 +20,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
   server.get(
     "/v1/devices",
     {
+      config: { role: "read" },
       handlerTimeout,
       schema: {
         summary: "List the known devices by page",
@@ -43,6 +44,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
   server.get(
     "/v1/devices/:device",
     {
+      config: { role: "read" },
       handlerTimeout,
       schema: {
         summary: "A device: presence, positions, session",
@@ -61,6 +63,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
   server.get(
     "/v1/devices/:device/explain",
     {
+      config: { role: "read" },
       handlerTimeout,
       schema: {
         summary: "Where a device's stream is, who leads it, and what waits for it and why",

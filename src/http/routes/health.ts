@@ -34,12 +34,12 @@ export function healthRoutes(server: Server, context: HttpContext): void {
     },
   );
 
-  server.get("/metrics", { schema: { summary: "Metrics for Prometheus", tags: ["operating"] } }, async (_request, reply) =>
+  server.get("/metrics", { config: { role: "read" }, schema: { summary: "Metrics for Prometheus", tags: ["operating"] } }, async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   );
 
   const statusSchema = { summary: "The node in one view", tags: ["operating"], response: { 200: Status, ...PROBLEMS } };
-  server.get("/v1/status", { schema: statusSchema }, async (_request, reply) => {
+  server.get("/v1/status", { config: { role: "read" }, schema: statusSchema }, async (_request, reply) => {
     const { why, ...status } = node.status();
     return reply.send({ ...status, why: [...why], followers: followers.taken });
   });

@@ -10,6 +10,7 @@ import { ask } from "../ask.ts";
 import { expiryOf, keyOf } from "../headers.ts";
 import { DeviceParams, PROBLEMS, Stored } from "../schemas.ts";
 import type { Server } from "../server.ts";
+import { traceOf } from "../trace.ts";
 
 export function messageRoutes(server: Server, context: HttpContext): void {
   const deadlineMs = context.settings.publishSeconds * 1000;
@@ -43,7 +44,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       const contentType = request.headers["content-type"];
       const expiry = request.headers["bellhop-expires"];
       const payload = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-      const given = { "content-type": contentType, traceparent: request.headers["traceparent"] };
+      const given = { "content-type": contentType, traceparent: traceOf(request) };
       const headers = carried(given, context.settings.maxHeadersBytes);
       const expires = expiryOf(expiry, Date.now()); // what is over is refused by the leader, who first looks whether it is a duplicate (A6)
       const key = request.headers["idempotency-key"];

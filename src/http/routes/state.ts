@@ -34,6 +34,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
   server.get(
     "/v1/devices/:device/state",
     {
+      config: { role: "read" },
       handlerTimeout,
       schema: {
         summary: "Read a device's state",
@@ -61,6 +62,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
     server[how](
       "/v1/devices/:device/state",
       {
+        config: { role: "publish" },
         handlerTimeout,
         bodyLimit: DOCUMENT_BYTES,
         schema: {

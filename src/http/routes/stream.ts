@@ -54,6 +54,7 @@ export function streamRoutes(server: Server, context: HttpContext): void {
   server.get(
     "/v1/devices/:device/stream",
     {
+      config: { role: "read" },
       handlerTimeout,
       schema: {
         summary: "Read or follow a device's stream",
