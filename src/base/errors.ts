@@ -36,6 +36,8 @@ export const ERRORS = {
   expired: { retryable: false, status: 410, what: "The message had expired before it could be stored." },
   protocol: { retryable: false, status: 400, what: "The frame is malformed, out of turn or of an unknown type." },
   unsupported_version: { retryable: false, status: 400, what: "This protocol version is not spoken here." },
+  exists: { retryable: false, status: 409, what: "There is one of this name already." },
+  limit_reached: { retryable: false, status: 409, what: "There are as many as there may be; remove one first." },
   unauthenticated: { retryable: false, status: 401, what: "The credential is missing or not known." },
   forbidden: { retryable: false, status: 403, what: "The credential does not allow this." },
   idle: { retryable: true, status: 408, what: "Nothing was heard for longer than the keep-alive allows." },

@@ -3,7 +3,8 @@
 import type { GatewayId, HopAnswer } from "./hop.ts";
 import { Replica } from "./replica/replica.ts";
 import type { CopyAtStart, ReplicaEffects, ReplicaLimits } from "./replica/types.ts";
-import { Admission, type AdmissionLimits } from "./stream/admission.ts";
+import { Admission } from "./stream/admission.ts";
+import type { AdmissionLimits } from "./stream/limits.ts";
 import { StreamMachine, type StreamLimits } from "./stream/machine.ts";
 import type { StateReads } from "./stream/overlay.ts";
 

@@ -34,6 +34,8 @@ export type HopRequest =
       readonly window: number;
       readonly leaves: number;
       readonly attach: boolean;
+      /** SHA-256 of the device's token; left out where the gateway vouches for the device. The token itself never leaves the gateway's node. */
+      readonly credential?: Uint8Array;
     }
   /** Joins on to a session from a new socket (R26): the publisher still holds every number from `oldest` to `next - 1`. */
   | {
@@ -45,6 +47,7 @@ export type HopRequest =
       readonly oldest: number;
       readonly next: number;
       readonly attach: boolean;
+      readonly credential?: Uint8Array;
     }
   /** The same socket at a new leader, epoch or link (R29): the attachment stays, `last` is answered as applied. */
   | {
@@ -54,6 +57,7 @@ export type HopRequest =
       readonly publisher: string;
       readonly session: number;
       readonly attachment: number;
+      readonly credential?: Uint8Array;
     }
   /** The socket is gone (R33); answered `done` once its presence is down. `device` "": the gateway knows the session only. */
   | { readonly type: "detach"; readonly request: number; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
@@ -85,7 +89,10 @@ export type HopRequest =
   | { readonly type: "askKey"; readonly request: number; readonly device: string; readonly key: string }
   /** Makes a device known / removes it with its state (its entries go with retention). */
   | { readonly type: "create"; readonly request: number; readonly device: string }
-  | { readonly type: "remove"; readonly request: number; readonly device: string };
+  | { readonly type: "remove"; readonly request: number; readonly device: string }
+  /** Gives a device, made known by it, a credential under a name of its own; takes it away. `digest`: SHA-256 of the token. */
+  | { readonly type: "putCredential"; readonly request: number; readonly device: string; readonly name: string; readonly digest: Uint8Array }
+  | { readonly type: "removeCredential"; readonly request: number; readonly device: string; readonly name: string };
 
 /** What a leader answers. `epoch` is the leader's; a gateway ignores refusals of an epoch below the attached one (R29). */
 export type HopAnswer =
@@ -129,6 +136,8 @@ export type HopAnswer =
     }
   /** That attachment is no longer current: its socket closes with TAKEN_OVER (R25). */
   | { readonly type: "takenOver"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
+  /** The credential by which that attachment came was removed: its socket closes with UNAUTHENTICATED (F4). */
+  | { readonly type: "revoked"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** RESUME does not join on (R26), or the session or nonce is behind. `stored`: the nonce that OPEN found greater. */
   | { readonly type: "broken"; readonly request: number; readonly generation: number; readonly last: number; readonly code: "broken" | "taken_over"; readonly stored: bigint | undefined }
   /** A keyed publish is committed (201, or 200 for a duplicate). */

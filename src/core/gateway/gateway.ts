@@ -42,6 +42,9 @@ interface Held {
 /** A question that nobody answers is asked again after once, twice, four and eight times the limit: a slow leader is not flooded. */
 const ASK_DOUBLINGS = 3;
 
+/** Idle lines with a credential that attach at a new leader in one sweep. */
+const PROOFS_AT_SWEEP = 256;
+
 /** Answers of a leader that say "not here, not now": the gateway asks again. */
 const ASK_AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["stale_table", "bucket_paused", "bucket_dark"]);
 
@@ -60,6 +63,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** Milliseconds of the node's monotonic clock, told before a turn's first event. */
   now = 0;
   #sweepAt = 0;
+  /** Idle lines that may yet attach in this sweep, to show their credential. */
+  #proofs = 0;
   #question = 0;
   #requests = 0;
   #detaches = 0;
@@ -123,6 +128,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     }
     if (now < this.#sweepAt) return;
     this.#sweepAt = now + this.#limits.askAgainMs;
+    this.#proofs = PROOFS_AT_SWEEP;
     for (const lines of this.#lines) for (const line of lines?.values() ?? []) this.#sweep(line);
   }
 
@@ -154,7 +160,10 @@ export class Gateway implements GatewayDoor, LineKeeper {
         this.#refused(bucket, answer);
         return;
       case "takenOver":
-        this.#takenOver(bucket, answer);
+        this.#endAttachment(bucket, answer, "taken_over", "A newer socket of this device has taken over.");
+        return;
+      case "revoked":
+        this.#endAttachment(bucket, answer, "unauthenticated", "The device's credential was revoked.");
         return;
       default:
         this.#settle(from, bucket, answer);
@@ -232,7 +241,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     if (!(waiting instanceof Line)) waiting.handedOver = false;
   }
 
-  #settle(from: string, bucket: number, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
+  #settle(from: string, bucket: number, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" | "revoked" }>): void {
     const waiting = this.#asking.get(answer.request);
     if (waiting === undefined) {
       // Nobody waits any more. An attachment that was made all the same must not stay up (R33).
@@ -244,7 +253,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     else this.#settleHeld(waiting, answer);
   }
 
-  #settleLine(line: Line, from: string, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
+  #settleLine(line: Line, from: string, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" | "revoked" }>): void {
     if (answer.type === "attached") {
       if (answer.epoch !== this.#routes[line.bucket]?.epoch) return this.#askLater(line);
       if (line.welcomed && (answer.generation !== line.generation || answer.last > line.given)) return this.#break(line, answer.generation, answer.last);
@@ -266,7 +275,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     line.end(code, answer.type === "failed" ? answer.detail : "", ERRORS[code].retryable ? this.#limits.backoffCapMs : 0);
   }
 
-  #settleHeld(held: Held, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" }>): void {
+  #settleHeld(held: Held, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" | "revoked" }>): void {
     if (answer.type === "failed" && (ASK_AGAIN.has(answer.code) || held.done === undefined)) return this.#askLater(held);
     this.#forgetHeld(held);
     held.done?.(answer);
@@ -319,16 +328,19 @@ export class Gateway implements GatewayDoor, LineKeeper {
     } else line.giveBack(answer.expected, answer.code);
   }
 
-  #takenOver(bucket: number, answer: Extract<HopAnswer, { type: "takenOver" }>): void {
-    const line = this.#lines[bucket]?.get(answer.session);
-    if (line === undefined || line.attachment !== answer.attachment) return;
-    line.end("taken_over", "A newer socket of this device has taken over.", 0);
+  #endAttachment(bucket: number, { session, attachment }: Extract<HopAnswer, { type: "takenOver" | "revoked" }>, code: ErrorCode, detail: string): void {
+    const line = this.#lines[bucket]?.get(session);
+    if (line !== undefined && line.attachment === attachment) line.end(code, detail, 0);
   }
 
   // --- pauses, time-outs, forgetting ---
 
   /** A hop that was lost without a word: a backlog that did not move from one sweep to the next attaches anew, after 1, 2, 4 … sweeps (R29). */
   #sweep(line: Line): void {
+    if (line.state === "idle" && line.hello.credential !== undefined && this.#proofs > 0) {
+      this.#proofs -= 1;
+      return this.#attach(line); // F4: the new leader knows by which credential it came, or refuses it
+    }
     const waits = line.state === "attached" && line.backlog.size > 0;
     if (!waits || line.acked !== line.waitedAtSweep) {
       line.waitedAtSweep = waits ? line.acked : -1;
@@ -381,11 +393,12 @@ export class Gateway implements GatewayDoor, LineKeeper {
 }
 
 function attachment(line: Line): GatewayRequest {
-  const { device, session, oldest, next, nonce, window, leaves } = line.hello;
+  const { device, session, oldest, next, nonce, window, leaves, credential } = line.hello;
+  const proof = credential === undefined ? {} : { credential };
   const publisher = DEVICE_PUBLISHER;
-  if (line.welcomed) return { type: "reattach", device, publisher, session: line.session, attachment: line.attachment };
-  if (session === 0) return { type: "open", device, publisher, nonce, window, leaves, attach: true };
-  return { type: "resume", device, publisher, session, oldest, next, attach: true };
+  if (line.welcomed) return { type: "reattach", device, publisher, session: line.session, attachment: line.attachment, ...proof };
+  if (session === 0) return { type: "open", device, publisher, nonce, window, leaves, attach: true, ...proof };
+  return { type: "resume", device, publisher, session, oldest, next, attach: true, ...proof };
 }
 
 /** A state change has no key, so the cluster does not send it a second time by itself once a leader may have admitted it (R30). */

@@ -17,6 +17,8 @@ export interface Hello {
   readonly next: number;
   /** Messages in flight it would like; the broker settles the least of this and its own limit. */
   readonly window: number;
+  /** SHA-256 of its token; left out where the front-end vouches for the device. */
+  readonly credential?: Uint8Array;
 }
 
 export interface Welcome {

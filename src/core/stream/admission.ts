@@ -5,32 +5,18 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, inDoubt, isDevice, isName, isSound, keyOf, publisherKey, takenOver, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, ended, inDoubt, isDevice, isName, isSound, keyOf, plainCommand, publisherKey, revoked, takenOver, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
+import { credentialOf, VOUCHED } from "./credentials.ts";
 import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
+import type { AdmissionLimits } from "./limits.ts";
 import type { StreamMachine } from "./machine.ts";
 import type { Applied, Result } from "./results.ts";
 import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
 import { isOlder, type Session } from "./session.ts";
 import { Slab } from "./slab.ts";
-
-export interface AdmissionLimits {
-  /** Messages in flight that a session is given at most. */
-  readonly window: number;
-  /** Publishers of one device. */
-  readonly sessionsPerDevice: number;
-  /** Milliseconds of log time that idempotency keys are kept at least, and bytes they may take in a bucket (R31). */
-  readonly keyRetentionMs: number;
-  readonly keySpaceBytes: number;
-  /** Bytes of one message's body. */
-  readonly bodyBytes: number;
-  /** Requests that wait for the bucket to open; requests that wait for their entry or round; seats. */
-  readonly held: number;
-  readonly waiting: number;
-  readonly seats: number;
-}
 
 /** Sessions told down by one entry, and cursors moved by one. */
 const BATCH = 128;
@@ -46,7 +32,8 @@ export interface LeaderLog {
 type Request<T extends HopRequest["type"]> = Extract<HopRequest, { type: T }>;
 /** Requests that are answered, and the ones among them that a round answers. */
 type Numbered = Extract<HopRequest, { request: number }>;
-type Question = Request<"askSeries" | "askKey" | "reattach">;
+type Attachment = Request<"open" | "resume" | "reattach">;
+type Question = Request<"askSeries" | "askKey"> | Attachment;
 
 interface Asker<R extends Numbered = Numbered> {
   readonly to: GatewayId;
@@ -226,12 +213,13 @@ export class Admission implements Lead, Applied {
       case "askKey":
         return this.#ask(from, request);
       case "create":
-        if (isDevice(request.device)) this.#propose(from, request, { command: COMMAND.create, device: request.device });
-        else this.#fail(from, request, "bad_request");
-        return;
       case "remove":
-        this.#propose(from, request, { command: COMMAND.remove, device: request.device });
-        return;
+      case "putCredential":
+      case "removeCredential": {
+        const command = plainCommand(request);
+        if (command === undefined) this.#fail(from, request, "bad_request");
+        else this.#propose(from, request, command);
+      }
     }
   }
 
@@ -244,6 +232,8 @@ export class Admission implements Lead, Applied {
   #open(from: GatewayId, request: Request<"open">): void {
     const { device, publisher, nonce, window, leaves, attach } = request;
     if (!isDevice(device) || (publisher !== DEVICE_PUBLISHER && (attach || !isName(publisher)))) return this.#fail(from, request, "bad_request");
+    const credential = this.#credentialOf(request);
+    if (credential === undefined) return this.#ask(from, request);
     const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
@@ -255,7 +245,7 @@ export class Admission implements Lead, Applied {
     if (newest?.nonce === nonce) return this.#join(from, request, newest, { oldest: 1, next: Number.MAX_SAFE_INTEGER }); // R25: the same number
     const index = this.#propose(from, request, {
       command: COMMAND.open, device, publisher, nonce, window: Math.max(1, Math.min(window, this.#limits.window)), leaves,
-      generation: this.generation, most: this.#limits.sessionsPerDevice, gateway,
+      generation: this.generation, most: this.#limits.sessionsPerDevice, gateway, credential,
     });
     if (index !== 0 && (newest === undefined || nonce > newest.nonce)) {
       this.#opensInTail.set(publisherKey(request), { nonce, session: index, attachment: attach ? index : 0, index });
@@ -265,6 +255,7 @@ export class Admission implements Lead, Applied {
   #resume(from: GatewayId, request: Request<"resume">): void {
     const { device, publisher, session, attach } = request;
     if (attach && publisher !== DEVICE_PUBLISHER) return this.#fail(from, request, "bad_request");
+    if (this.#credentialOf(request) === undefined) return this.#ask(from, request);
     const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
@@ -288,7 +279,10 @@ export class Admission implements Lead, Applied {
     const { device, publisher, attach } = request;
     const { nonce, session } = to;
     const gateway = attach ? from : undefined;
-    const index = this.#propose(from, request, { command: COMMAND.attach, device, publisher, session, oldest, next, generation: this.generation, gateway });
+    const credential = this.#credentialOf(request)!;
+    const index = this.#propose(from, request, {
+      command: COMMAND.attach, device, publisher, session, oldest, next, generation: this.generation, gateway, credential,
+    });
     if (index !== 0 && attach && nonce !== undefined) this.#opensInTail.set(publisherKey(request), { nonce, session, attachment: index, index });
   }
 
@@ -309,7 +303,7 @@ export class Admission implements Lead, Applied {
   /** Volatile: no entry. Only "no" has to be sure (R34). */
   #reattach(from: GatewayId, request: Request<"reattach">): void {
     const session = this.#session(request.device, request.publisher);
-    if (session !== undefined && this.#holds(session, request)) this.#tellReattached(from, request, session);
+    if (session !== undefined && this.#holds(session, request) && this.#credentialOf(request) !== undefined) this.#tellReattached(from, request, session);
     else this.#ask(from, request);
   }
 
@@ -358,6 +352,11 @@ export class Admission implements Lead, Applied {
     this.#propose(from, request, { command: COMMAND.state, device, which, how, document, ifVersion });
   }
 
+  /** Id of the credential by which a socket comes; undefined: the device holds none such (F2). */
+  #credentialOf({ device, credential }: Attachment): number | undefined {
+    return credential === undefined ? VOUCHED : credentialOf(credential, this.#machine.devices.find(device)?.credentials ?? []);
+  }
+
   /** Why no further request may enter the log now. */
   get #full(): ErrorCode | undefined {
     if (this.storageFull) return "storage_full";
@@ -390,24 +389,11 @@ export class Admission implements Lead, Applied {
   }
 
   #tellNow({ to, request }: Asker<Question>): void {
-    if (request.type === "askKey") this.#tellKey(to, request);
-    else if (request.type === "askSeries") this.#tellSeries(to, request);
-    else this.#tellReattach(to, request);
-  }
-
-  #tellKey(to: GatewayId, { request, device, key }: Request<"askKey">): void {
-    const known = this.#machine.devices.find(device);
-    const stored = known === undefined ? undefined : this.#machine.keys.find(known, key);
-    const is = stored === undefined ? "absent" : "stored";
-    this.#answer(to, { type: "told", request, is, offset: stored?.offset ?? 0, position: this.#machine.index });
-  }
-
-  #tellSeries(to: GatewayId, { request, device, publisher, session: number, series }: Request<"askSeries">): void {
-    const session = this.#session(device, publisher);
-    const last = session?.number === number ? session.last : session?.left === number ? session.leftAt : undefined;
-    const isPast = last === undefined && number < (session?.number ?? this.#machine.index + 1);
-    const is = isPast ? "forgotten" : series <= (last ?? 0) ? "stored" : "absent";
-    this.#answer(to, { type: "told", request, is, offset: 0, position: this.#machine.index });
+    if (request.type === "askKey") this.#answer(to, toldKey(this.#machine, request));
+    else if (request.type === "askSeries") this.#answer(to, toldSeries(this.#machine, request));
+    else if (this.#credentialOf(request) === undefined) this.#fail(to, request, "unauthenticated"); // a deposed leader may lack a new one
+    else if (request.type === "reattach") this.#tellReattach(to, request);
+    else this.request(to, request); // the credential came meanwhile
   }
 
   #tellReattach(to: GatewayId, request: Request<"reattach">): void {
@@ -420,7 +406,7 @@ export class Admission implements Lead, Applied {
   }
 
   #tellReattached(to: GatewayId, request: Request<"reattach">, session: Session): void {
-    const answer = this.#attached(to, request.request, session, session.last, request.attachment);
+    const answer = this.#attached(to, request, session, session.last, request.attachment);
     this.#tellVoids(to, session); // before `last` acknowledges them (R27)
     this.#ready.push({ to, answer });
     this.#answerReady();
@@ -457,6 +443,16 @@ export class Admission implements Lead, Applied {
     admitted.seats = [];
   }
 
+  revoked(session: number, credential: number): void {
+    const admitted = this.#seats.session(session);
+    for (const seat of [...(admitted?.seats ?? [])]) {
+      if (seat.credential !== credential) continue;
+      if (seat.session.moved) this.#ready.push({ to: seat.gateway, answer: ackOf(seat.session) });
+      this.#ready.push({ to: seat.gateway, answer: revoked(seat) }); // F4
+      this.#seats.drop(seat);
+    }
+  }
+
   result(index: number, result: Result): void {
     const asker = this.#inTail.get(index);
     if (asker === undefined) return;
@@ -465,14 +461,14 @@ export class Admission implements Lead, Applied {
     if ((request.type === "open" || request.type === "resume") && this.#opensInTail.get(publisherKey(request))?.index === index) {
       this.#opensInTail.delete(publisherKey(request));
     }
-    if (result.type === "attached") this.#joined(to, request.request, result);
+    if (result.type === "attached") this.#joined(to, request as Attachment, result);
     else {
       this.#ready.push({ to, answer: answerOf(request.request, result) });
       if (request.type === "keyed") this.#keyedResult(index, request, result);
     }
   }
 
-  #joined(to: GatewayId, request: number, { session, last, attachment }: Extract<Result, { type: "attached" }>): void {
+  #joined(to: GatewayId, request: Attachment, { session, last, attachment }: Extract<Result, { type: "attached" }>): void {
     if (this.#isGone(to)) {
       this.#detachDue.push({ detached: { device: session.device.id, session: session.number, attachment }, asker: undefined }); // R33: it was in the tail when its gateway went
       return;
@@ -498,8 +494,10 @@ export class Admission implements Lead, Applied {
     for (const { to, answer } of ready) this.#answer(to, answer);
   }
 
-  #attached(to: GatewayId, request: number, session: Session, last: number, attachment: number): HopAnswer {
-    const seat = this.#seats.take(session, to, attachment, (gone) => this.#ready.push({ to: gone.gateway, answer: ended(gone) }));
+  #attached(to: GatewayId, asked: Attachment, session: Session, last: number, attachment: number): HopAnswer {
+    const { request } = asked;
+    const by = { gateway: to, attachment, credential: this.#credentialOf(asked)! };
+    const seat = this.#seats.take(session, by, (gone) => this.#ready.push({ to: gone.gateway, answer: ended(gone) }));
     const { delivered, handled, end } = session.device;
     const { number, leftAt, window, generation } = session;
     return { type: "attached", request, epoch: this.#epoch, session: number, last, leftAt, window, attachment, handle: seat.handle, generation, delivered, handled, end };

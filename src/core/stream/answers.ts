@@ -3,7 +3,9 @@
 import type { ErrorCode } from "../../base/errors.ts";
 import type { HopAnswer, HopRequest } from "../hop.ts";
 import { fromUtf8, utf8 } from "./bytes.ts";
-import { errorOfVoid } from "./commands.ts";
+import { COMMAND, errorOfVoid, type Command } from "./commands.ts";
+import { DIGEST_BYTES } from "./credentials.ts";
+import type { StreamMachine } from "./machine.ts";
 import type { Result } from "./results.ts";
 import type { Admitted, Seat } from "./seats.ts";
 import type { Session } from "./session.ts";
@@ -51,6 +53,17 @@ export function inDoubt(request: HopRequest): ErrorCode {
   return request.type === "state" ? "deadline" : "stale_table";
 }
 
+/** The request as a command, where it is one as it stands; undefined when it is malformed. */
+export function plainCommand(request: Extract<HopRequest, { type: "create" | "remove" | "putCredential" | "removeCredential" }>): Command | undefined {
+  const { type, device } = request;
+  if (type === "remove") return { command: COMMAND.remove, device };
+  if (type === "removeCredential") return { command: COMMAND.removeCredential, device, name: request.name };
+  if (!isDevice(device)) return undefined;
+  if (type === "create") return { command: COMMAND.create, device };
+  const { name, digest } = request;
+  return isName(name) && digest.length === DIGEST_BYTES ? { command: COMMAND.putCredential, device, name, digest } : undefined;
+}
+
 export function takenOver(request: number, by: Session): HopAnswer {
   return { type: "broken", request, generation: by.generation, last: by.last, code: "taken_over", stored: by.nonce };
 }
@@ -59,8 +72,29 @@ export function ended({ session, attachment }: Seat): HopAnswer {
   return { type: "takenOver", device: session.device, publisher: session.publisher, session: session.number, attachment };
 }
 
+export function revoked({ session, attachment }: Seat): HopAnswer {
+  return { type: "revoked", device: session.device, publisher: session.publisher, session: session.number, attachment };
+}
+
 export function ackOf({ number, device, publisher, applied, voids }: Admitted): Acked {
   return { type: "acked", session: number, device, publisher, series: applied, voids: voids.length === 0 ? NO_VOIDS : voidsOf(voids) };
+}
+
+/** Is it stored (A6)? Asked after the round that makes "no" sure (R34). */
+export function toldKey(machine: StreamMachine, { request, device, key }: Extract<HopRequest, { type: "askKey" }>): HopAnswer {
+  const known = machine.devices.find(device);
+  const stored = known === undefined ? undefined : machine.keys.find(known, key);
+  const is = stored === undefined ? "absent" : "stored";
+  return { type: "told", request, is, offset: stored?.offset ?? 0, position: machine.index };
+}
+
+export function toldSeries(machine: StreamMachine, asked: Extract<HopRequest, { type: "askSeries" }>): HopAnswer {
+  const { request, device, publisher, session: number, series } = asked;
+  const session = machine.devices.find(device)?.session(publisher);
+  const last = session?.number === number ? session.last : session?.left === number ? session.leftAt : undefined;
+  const isPast = last === undefined && number < (session?.number ?? machine.index + 1);
+  const is = isPast ? "forgotten" : series <= (last ?? 0) ? "stored" : "absent";
+  return { type: "told", request, is, offset: 0, position: machine.index };
 }
 
 /** Those with a code: a number that its publisher spent on nothing is simply acknowledged. */

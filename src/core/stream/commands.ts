@@ -6,11 +6,12 @@ import type { ErrorCode } from "../../base/errors.ts";
 import type { Body, GatewayId, PublishKind } from "../hop.ts";
 import { PUBLISH_KIND } from "../hop.ts";
 import { fromUtf8, Reader, utf8, Writer } from "./bytes.ts";
+import { DIGEST_BYTES, VOUCHED } from "./credentials.ts";
 import type { Slab } from "./slab.ts";
 
 const VERSION = 1;
 
-export const COMMAND = { publish: 1, open: 2, attach: 3, detach: 4, keyed: 5, state: 6, received: 7, create: 8, remove: 9 } as const;
+export const COMMAND = { publish: 1, open: 2, attach: 3, detach: 4, keyed: 5, state: 6, received: 7, create: 8, remove: 9, putCredential: 10, removeCredential: 11 } as const;
 
 /** Why a number was consumed without being stored (R27); its place is its code in the log, so the order is frozen. 0: the publisher spent it on nothing. */
 const VOID_CODES: readonly (ErrorCode | undefined)[] = [undefined, "bad_request", "bad_document", "too_large", "expired", "forbidden", "protocol", "internal"];
@@ -39,6 +40,8 @@ export interface Open {
   readonly most: number;
   /** Whose socket it is; undefined: no presence. */
   readonly gateway: GatewayId | undefined;
+  /** The credential it came by, by its id; VOUCHED for none. */
+  readonly credential: number;
 }
 
 export interface Attach {
@@ -49,6 +52,19 @@ export interface Attach {
   readonly next: number;
   readonly generation: number;
   readonly gateway: GatewayId | undefined;
+  readonly credential: number;
+}
+
+export interface PutCredential {
+  readonly device: string;
+  readonly name: string;
+  /** SHA-256 of the token. */
+  readonly digest: Uint8Array;
+}
+
+export interface RemoveCredential {
+  readonly device: string;
+  readonly name: string;
 }
 
 export interface Detached {
@@ -99,7 +115,9 @@ export type Command =
   | ({ readonly command: typeof COMMAND.state } & StateChange)
   | { readonly command: typeof COMMAND.received; readonly cursors: readonly Received[] }
   | { readonly command: typeof COMMAND.create; readonly device: string }
-  | { readonly command: typeof COMMAND.remove; readonly device: string };
+  | { readonly command: typeof COMMAND.remove; readonly device: string }
+  | ({ readonly command: typeof COMMAND.putCredential } & PutCredential)
+  | ({ readonly command: typeof COMMAND.removeCredential } & RemoveCredential);
 
 // PUBLISH: [version][command][kind][void code][session u48][series u56][names][body], numbers big-endian; names: [length][device][length][publisher].
 
@@ -137,7 +155,7 @@ export function encodePublish(
 export function commandOf(payload: Uint8Array): number {
   assert(payload.length >= 2 && payload[0] === VERSION, "a payload of the streams has a known version");
   const command = payload[1]!;
-  assert(command >= COMMAND.publish && command <= COMMAND.remove, "a command of the streams is known");
+  assert(command >= COMMAND.publish && command <= COMMAND.removeCredential, "a command of the streams is known");
   return command;
 }
 
@@ -193,11 +211,11 @@ export function encodeCommand(command: Command): Uint8Array {
     case COMMAND.open:
       out.text(command.device).text(command.publisher).u64(command.nonce).integer(command.window).integer(command.leaves);
       out.integer(command.generation).integer(command.most);
-      writeGateway(command.gateway);
+      writeBy(command);
       break;
     case COMMAND.attach:
       out.text(command.device).text(command.publisher).integer(command.session).integer(command.oldest).integer(command.next).integer(command.generation);
-      writeGateway(command.gateway);
+      writeBy(command);
       break;
     case COMMAND.detach:
       out.u8(DETACH_REASONS.indexOf(command.reason)).integer(command.sessions.length);
@@ -221,6 +239,12 @@ export function encodeCommand(command: Command): Uint8Array {
     case COMMAND.remove:
       out.text(command.device);
       break;
+    case COMMAND.putCredential:
+      out.text(command.device).text(command.name).raw(command.digest);
+      break;
+    case COMMAND.removeCredential:
+      out.text(command.device).text(command.name);
+      break;
   }
   return out.take();
 }
@@ -233,12 +257,12 @@ export function decodeCommand(payload: Uint8Array): Command {
     case COMMAND.open:
       return {
         command, device: from.text(), publisher: from.text(), nonce: from.u64(), window: from.integer(), leaves: from.integer(),
-        generation: from.integer(), most: from.integer(), gateway: readGateway(from),
+        generation: from.integer(), most: from.integer(), ...readBy(from),
       };
     case COMMAND.attach:
       return {
         command, device: from.text(), publisher: from.text(), session: from.integer(), oldest: from.integer(), next: from.integer(),
-        generation: from.integer(), gateway: readGateway(from),
+        generation: from.integer(), ...readBy(from),
       };
     case COMMAND.detach: {
       const reason = DETACH_REASONS[from.u8()];
@@ -267,6 +291,10 @@ export function decodeCommand(payload: Uint8Array): Command {
     case COMMAND.create:
     case COMMAND.remove:
       return { command, device: from.text() };
+    case COMMAND.putCredential:
+      return { command, device: from.text(), name: from.text(), digest: from.raw(DIGEST_BYTES) };
+    case COMMAND.removeCredential:
+      return { command, device: from.text(), name: from.text() };
   }
 }
 
@@ -276,11 +304,17 @@ function many<T>(from: Reader, one: () => T): T[] {
   return items;
 }
 
-function writeGateway(gateway: GatewayId | undefined): void {
-  out.u8(gateway === undefined ? 0 : 1);
+/** Which of the two follows, as bits: a gateway, a credential. */
+const BY = { gateway: 1, credential: 2 } as const;
+
+function writeBy({ gateway, credential }: Pick<Open, "gateway" | "credential">): void {
+  out.u8((gateway === undefined ? 0 : BY.gateway) | (credential === VOUCHED ? 0 : BY.credential));
   if (gateway !== undefined) out.text(gateway.node).integer(gateway.incarnation);
+  if (credential !== VOUCHED) out.integer(credential);
 }
 
-function readGateway(from: Reader): GatewayId | undefined {
-  return from.u8() === 0 ? undefined : { node: from.text(), incarnation: from.integer() };
+function readBy(from: Reader): Pick<Open, "gateway" | "credential"> {
+  const by = from.u8();
+  const gateway = (by & BY.gateway) === 0 ? undefined : { node: from.text(), incarnation: from.integer() };
+  return { gateway, credential: (by & BY.credential) === 0 ? VOUCHED : from.integer() };
 }

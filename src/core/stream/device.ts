@@ -4,9 +4,11 @@ import { assert } from "../../base/assert.ts";
 import { DEVICE_PUBLISHER } from "../hop.ts";
 import { Reader, Writer } from "./bytes.ts";
 import { CHUNK_ENTRIES, readIndexes, writeIndexes } from "./chunk.ts";
+import { readCredential, writeCredential, type Credential } from "./credentials.ts";
 import { readSession, writeSession, type Session } from "./session.ts";
 
-const VERSION = 1;
+/** 2: with credentials. A record of version 1 has none. */
+const VERSION = 2;
 
 export class Device {
   readonly id: string;
@@ -21,6 +23,8 @@ export class Device {
   handled = 0;
   /** Ascending by publisher, at most one for each. */
   sessions: Session[] = [];
+  /** In the order they were put, at most MOST_CREDENTIALS; the names differ. */
+  credentials: readonly Credential[] = [];
   /** Number of the first sealed chunk that is kept, and the log index of its last entry (0: it has no sealed chunk). */
   firstChunk = 0;
   firstChunkEnd = 0;
@@ -65,12 +69,15 @@ export function encodeDevice(device: Device): Uint8Array {
   writeIndexes(out, device.open);
   out.integer(device.sessions.length);
   for (const session of device.sessions) writeSession(out, session);
+  out.integer(device.credentials.length);
+  for (const credential of device.credentials) writeCredential(out, credential);
   return out.take();
 }
 
 export function decodeDevice(bytes: Uint8Array): Device {
   const from = new Reader(bytes);
-  assert(from.u8() === VERSION, "a device record has a known version");
+  const version = from.u8();
+  assert(version === 1 || version === VERSION, "a device record has a known version");
   const device = new Device(from.text(), from.integer());
   device.end = from.integer();
   device.lastTime = from.integer();
@@ -81,6 +88,7 @@ export function decodeDevice(bytes: Uint8Array): Device {
   device.open = readIndexes(from);
   const sessions = from.integer();
   for (let i = 0; i < sessions; i += 1) device.sessions.push(readSession(from, device));
+  if (version > 1) device.credentials = Array.from({ length: from.integer() }, () => readCredential(from));
   assert(from.done, "a device record ends where its fields end");
   return device;
 }

@@ -1,6 +1,7 @@
 // The replicated state machine of a bucket's streams: changed only by committed entries, in order, deterministically (R25–R27, R31–R33, R35).
 
 import { assert } from "../../base/assert.ts";
+import type { ErrorCode } from "../../base/errors.ts";
 import { ENTRY_KIND, type Entry } from "../entry.ts";
 import { PUBLISH_KIND, type GatewayId } from "../hop.ts";
 import type { Machine } from "../replica/types.ts";
@@ -9,8 +10,9 @@ import { Reader, Writer } from "./bytes.ts";
 import { CHUNK_ENTRIES, decodeChunk, encodeChunk } from "./chunk.ts";
 import {
   COMMAND, commandOf, decodeCommand, publishBody, publishCode, publishDevice, publishKind, publishSeries, publishSession, voidCode,
-  type Attach, type Command, type Detach, type Keyed, type Open, type Received, type StateChange,
+  type Attach, type Command, type Detach, type Keyed, type Open, type PutCredential, type Received, type RemoveCredential, type StateChange,
 } from "./commands.ts";
+import { MOST_CREDENTIALS, sameDigest, VOUCHED } from "./credentials.ts";
 import { Devices } from "./devices.ts";
 import type { Device } from "./device.ts";
 import { changed, decodeDocument, EMPTY_DOCUMENT, encodeDocument, type Document } from "./document.ts";
@@ -184,6 +186,10 @@ export class StreamMachine implements Machine {
         return this.#tell(entry, DONE);
       case COMMAND.remove:
         return this.#tell(entry, this.#remove(command.device));
+      case COMMAND.putCredential:
+        return this.#tell(entry, this.#putCredential(entry, command));
+      case COMMAND.removeCredential:
+        return this.#tell(entry, this.#removeCredential(command));
     }
   }
 
@@ -196,11 +202,12 @@ export class StreamMachine implements Machine {
   }
 
   #open(entry: Entry, open: Open): Result {
+    if (!this.#isHeld(open)) return failed("unauthenticated");
     const device = this.#known(open.device, entry.index);
     const former = device.session(open.publisher);
     if (former !== undefined && isOlder(open.nonce, former)) return brokenBy(former, "taken_over"); // R25
     if (former !== undefined && open.nonce === former.nonce) return this.#join(entry, former, open.gateway); // R25: the same number
-    if (former === undefined && device.sessions.length >= open.most) return { type: "failed", code: "too_many_requests", version: 0 };
+    if (former === undefined && device.sessions.length >= open.most) return failed("too_many_requests");
     if (former !== undefined) {
       this.#down(former);
       this.applied?.ended(former.number);
@@ -215,6 +222,7 @@ export class StreamMachine implements Machine {
   }
 
   #attach(entry: Entry, attach: Attach): Result {
+    if (!this.#isHeld(attach)) return failed("unauthenticated");
     const session = this.devices.find(attach.device)?.session(attach.publisher);
     if (session === undefined) return { type: "broken", code: "broken", generation: attach.generation, last: 0, stored: undefined };
     if (attach.session < session.number) return brokenBy(session, "taken_over");
@@ -223,6 +231,11 @@ export class StreamMachine implements Machine {
       return { type: "broken", code: "broken", generation: attach.generation, last: session.last, stored: undefined };
     }
     return this.#join(entry, session, attach.gateway);
+  }
+
+  /** The credential has not been removed while the open was in the tail (F4). */
+  #isHeld({ device, credential }: Open | Attach): boolean {
+    return credential === VOUCHED || this.devices.find(device)?.credentials.some(({ id }) => id === credential) === true;
   }
 
   /** Brings presence up under this entry, where a socket stands behind it (R33). */
@@ -260,11 +273,11 @@ export class StreamMachine implements Machine {
   #keyed(entry: Entry, keyed: Keyed): Result {
     const known = this.devices.find(keyed.device);
     const stored = known === undefined ? undefined : this.keys.find(known, keyed.key);
-    if (stored !== undefined && stored.fingerprint !== keyed.fingerprint) return { type: "failed", code: "key_reused", version: 0 }; // R31
+    if (stored !== undefined && stored.fingerprint !== keyed.fingerprint) return failed("key_reused"); // R31
     if (stored !== undefined) return { type: "stored", offset: stored.offset, duplicate: true };
-    if (keyed.expires !== 0 && keyed.expires < entry.time) return { type: "failed", code: "expired", version: 0 }; // R32: by log time
+    if (keyed.expires !== 0 && keyed.expires < entry.time) return failed("expired"); // R32: by log time
     this.keys.evict(entry.time, keyed.retention);
-    if (!this.keys.hasRoom(keyed.device, keyed.key, entry.time, keyed.retention, keyed.space)) return { type: "failed", code: "no_key_space", version: 0 }; // R31
+    if (!this.keys.hasRoom(keyed.device, keyed.key, entry.time, keyed.retention, keyed.space)) return failed("no_key_space"); // R31
     const device = this.#known(keyed.device, entry.index); // a message that is refused makes no device known
     this.devices.touch(device);
     this.#append(device, entry.index, entry.time, STREAM_TYPE.downlink);
@@ -275,9 +288,9 @@ export class StreamMachine implements Machine {
   #state(entry: Entry, change: StateChange): Result {
     const before = this.document(change.device, change.which);
     const { version } = before;
-    if (change.ifVersion !== undefined && change.ifVersion !== version) return { type: "failed", code: "version_conflict", version };
+    if (change.ifVersion !== undefined && change.ifVersion !== version) return failed("version_conflict", version);
     const text = changed(before, change.how, change.document);
-    if (text === undefined) return { type: "failed", code: "bad_document", version };
+    if (text === undefined) return failed("bad_document", version);
     const device = this.#known(change.device, entry.index); // a change that is refused makes no device known
     this.#write(device, entry.index, entry.time, change.which, { text, version: version + 1 });
     return { type: "changed", version: version + 1, offset: device.end };
@@ -301,7 +314,7 @@ export class StreamMachine implements Machine {
 
   #remove(id: string): Result {
     const device = this.devices.find(id);
-    if (device === undefined) return { type: "failed", code: "unknown_device", version: 0 };
+    if (device === undefined) return failed("unknown_device");
     for (const session of device.sessions) {
       this.#down(session);
       this.applied?.ended(session.number);
@@ -310,6 +323,27 @@ export class StreamMachine implements Machine {
     this.#records.set(documentName(id, "reported"), undefined);
     this.#records.set(documentName(id, "desired"), undefined);
     if (device.firstChunk < device.sealed) this.#leftovers.push({ device: id, since: device.since, first: device.firstChunk, last: device.sealed - 1 });
+    return DONE;
+  }
+
+  #putCredential(entry: Entry, { device: id, name, digest }: PutCredential): Result {
+    const credentials = this.devices.find(id)?.credentials ?? [];
+    const same = credentials.find((credential) => credential.name === name);
+    if (same !== undefined) return sameDigest(same.digest, digest) ? DONE : failed("exists"); // the cluster's own resend of it is done already
+    if (credentials.length >= MOST_CREDENTIALS) return failed("limit_reached");
+    const device = this.#known(id, entry.index);
+    this.devices.touch(device);
+    device.credentials = [...credentials, { id: entry.index, name, digest: digest.slice(), created: entry.time }];
+    return DONE;
+  }
+
+  #removeCredential({ device: id, name }: RemoveCredential): Result {
+    const device = this.devices.find(id);
+    const removed = device?.credentials.find((credential) => credential.name === name);
+    if (device === undefined || removed === undefined) return failed(device === undefined ? "unknown_device" : "not_found");
+    this.devices.touch(device);
+    device.credentials = device.credentials.filter((credential) => credential !== removed);
+    for (const session of device.sessions) this.applied?.revoked(session.number, removed.id);
     return DONE;
   }
 
@@ -432,6 +466,10 @@ function leftAt(former: Session | undefined, leaves: number): number {
 }
 
 const DONE: Result = { type: "done" };
+
+function failed(code: ErrorCode, version = 0): Result {
+  return { type: "failed", code, version };
+}
 
 function brokenBy(session: Session, code: "broken" | "taken_over"): Result {
   return { type: "broken", code, generation: session.generation, last: session.last, stored: session.nonce };

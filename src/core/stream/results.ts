@@ -20,5 +20,7 @@ export interface Applied {
   lost(session: number): void;
   /** The session is over: a newer one took its place, or its device was removed. */
   ended(session: number): void;
+  /** A credential was removed from the session's device: whoever speaks for the session by it does no longer. */
+  revoked(session: number, credential: number): void;
   result(index: number, result: Result): void;
 }

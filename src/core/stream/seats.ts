@@ -28,6 +28,8 @@ export interface Seat {
   readonly gateway: GatewayId;
   /** 0: no socket stands behind it. */
   readonly attachment: number;
+  /** Id of the credential by which it came, VOUCHED for none. */
+  readonly credential: number;
   /** What the device has received, and is not yet in a cursor entry. */
   delivered: number;
   handled: number;
@@ -56,7 +58,8 @@ export class Seats {
   }
 
   /** Seats the gateway; whoever spoke for the session and does no longer is left to `leaves`. */
-  take(session: Session, gateway: GatewayId, attachment: number, leaves: (seat: Seat) => void): Seat {
+  take(session: Session, by: Pick<Seat, "gateway" | "attachment" | "credential">, leaves: (seat: Seat) => void): Seat {
+    const { gateway, attachment } = by;
     const admitted = this.#sessions.get(session.number) ?? this.#admit(session);
     for (const seat of [...admitted.seats]) {
       if (sameGateway(seat.gateway, gateway)) this.drop(seat);
@@ -66,7 +69,7 @@ export class Seats {
       }
     }
     this.#lastHandle += 1;
-    const seat: Seat = { handle: this.#lastHandle, session: admitted, gateway, attachment, delivered: 0, handled: 0, cursorDue: false };
+    const seat: Seat = { handle: this.#lastHandle, session: admitted, ...by, delivered: 0, handled: 0, cursorDue: false };
     admitted.seats.push(seat);
     this.#byHandle.set(seat.handle, seat);
     this.#sessions.set(admitted.number, admitted);

@@ -2,8 +2,9 @@
 
 import { ENTRY_KIND, type Entry, type EntryKind } from "../../../src/core/entry.ts";
 import { PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../../../src/core/hop.ts";
-import { Admission, type AdmissionLimits } from "../../../src/core/stream/admission.ts";
+import { Admission } from "../../../src/core/stream/admission.ts";
 import { utf8 } from "../../../src/core/stream/bytes.ts";
+import type { AdmissionLimits } from "../../../src/core/stream/limits.ts";
 import { StreamMachine, type Checkpoint } from "../../../src/core/stream/machine.ts";
 import { indexesOf, view, type View } from "../../../src/core/stream/view.ts";
 

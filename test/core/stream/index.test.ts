@@ -142,8 +142,10 @@ describe("watching", () => {
 describe("log payloads", () => {
   const gateway = { node: "n1", incarnation: 7 };
   const commands: Command[] = [
-    { command: COMMAND.open, device: "d", publisher: "p", nonce: 2n ** 64n - 1n, window: 3, leaves: 2 ** 40, generation: 1, most: 4, gateway },
-    { command: COMMAND.attach, device: "ü", publisher: "", session: 2 ** 47, oldest: 1, next: Number.MAX_SAFE_INTEGER, generation: 0, gateway: undefined },
+    { command: COMMAND.open, device: "d", publisher: "p", nonce: 2n ** 64n - 1n, window: 3, leaves: 2 ** 40, generation: 1, most: 4, gateway, credential: 2 ** 50 },
+    { command: COMMAND.attach, device: "ü", publisher: "", session: 2 ** 47, oldest: 1, next: Number.MAX_SAFE_INTEGER, generation: 0, gateway: undefined, credential: 0 },
+    { command: COMMAND.putCredential, device: "d", name: "factory", digest: new Uint8Array(32).fill(7) },
+    { command: COMMAND.removeCredential, device: "d", name: "factory" },
     { command: COMMAND.detach, reason: "gateway_lost", sessions: [{ device: "a", session: 1, attachment: 2 }, { device: "b".repeat(200), session: 3, attachment: 4 }] },
     { command: COMMAND.keyed, device: "d", key: "k", fingerprint: "f", expires: 1, retention: 2, space: 3, body: Uint8Array.of(1, 2, 3) },
     { command: COMMAND.state, device: "d", which: "desired", how: "patch", ifVersion: 0, document: Uint8Array.of(0x7b, 0x7d) },
@@ -157,7 +159,7 @@ describe("log payloads", () => {
     expect(decodeCommand(encodeCommand(command))).toEqual(command);
   });
 
-  test.each([[[]], [[1]], [[2, 1]], [[0, 1]], [[1, 0]], [[1, 10]]])("an unknown version or command stops: %j", (payload) => {
+  test.each([[[]], [[1]], [[2, 1]], [[0, 1]], [[1, 0]], [[1, 12]]])("an unknown version or command stops: %j", (payload) => {
     expect(() => commandOf(Uint8Array.from(payload))).toThrow(BrokenInvariant);
   });
 

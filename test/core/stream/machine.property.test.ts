@@ -22,7 +22,7 @@ const NO_SESSION = 1e9;
 
 /** What one step does: an entry whose numbers are near the model's, or something that happens to the machine. */
 interface Step {
-  readonly kind: "publish" | "burst" | "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "floor" | "checkpoint" | "restart" | "install" | "snapshot";
+  readonly kind: "publish" | "burst" | "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "putCredential" | "removeCredential" | "floor" | "checkpoint" | "restart" | "install" | "snapshot";
   readonly device: string;
   readonly publisher: string;
   /** Picks among alternatives. */
@@ -37,6 +37,7 @@ const steps = fc.array(
       { weight: 2, arbitrary: fc.constant("burst" as const) },
       { weight: 40, arbitrary: fc.constantFrom("open", "attach", "detach", "keyed", "state", "received") },
       { weight: 3, arbitrary: fc.constantFrom("create", "remove", "floor") },
+      { weight: 8, arbitrary: fc.constantFrom("putCredential", "putCredential", "removeCredential") },
       { weight: 12, arbitrary: fc.constantFrom("checkpoint", "restart", "install", "snapshot") },
     ),
     device: fc.constantFrom(...DEVICES),
@@ -105,16 +106,16 @@ class World {
     this.model.apply(index, this.#time, publish);
   }
 
-  #command({ kind, device, publisher, a, b }: Step & { readonly kind: "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" }): Command {
+  #command({ kind, device, publisher, a, b }: Step & { readonly kind: "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "putCredential" | "removeCredential" }): Command {
     const session = this.model.devices.get(device)?.sessions.get(publisher);
     const number = session?.number ?? 1;
     const last = session?.last ?? 0;
     const gateway = publisher === "" && a < 8 ? GATEWAYS[a % GATEWAYS.length] : undefined;
     switch (kind) {
       case "open":
-        return { command: COMMAND.open, device, publisher, nonce: (session?.nonce ?? 5n) + BigInt(b < 7 ? 1 : b - 8), window: 5, leaves: number, generation: 0, most: 3, gateway };
+        return { command: COMMAND.open, device, publisher, nonce: (session?.nonce ?? 5n) + BigInt(b < 7 ? 1 : b - 8), window: 5, leaves: number, generation: 0, most: 3, gateway, credential: this.#credential(device, a) };
       case "attach":
-        return { command: COMMAND.attach, device, publisher, session: b === 9 ? number + 1 : number, oldest: last + (b === 8 ? 2 : 1), next: last + (b === 7 ? 0 : 1), generation: b === 6 ? 1 : 0, gateway };
+        return { command: COMMAND.attach, device, publisher, session: b === 9 ? number + 1 : number, oldest: last + (b === 8 ? 2 : 1), next: last + (b === 7 ? 0 : 1), generation: b === 6 ? 1 : 0, gateway, credential: this.#credential(device, a) };
       case "detach":
         return { command: COMMAND.detach, reason: "closed", sessions: DEVICES.slice(a % 4).map((id) => {
           const own = this.model.devices.get(id)?.sessions.get("");
@@ -130,7 +131,17 @@ class World {
         return { command: COMMAND.create, device };
       case "remove":
         return { command: COMMAND.remove, device };
+      case "putCredential":
+        return { command: COMMAND.putCredential, device, name: `c${b % 6}`, digest: new Uint8Array(32).fill(a) };
+      case "removeCredential":
+        return { command: COMMAND.removeCredential, device, name: `c${b % 6}` };
     }
+  }
+
+  /** Mostly none; else one that the device holds, or has held. */
+  #credential(device: string, a: number): number {
+    const held = this.model.devices.get(device)?.credentials ?? [];
+    return a < 6 ? 0 : a === 9 ? 1 : (held[a % Math.max(1, held.length)]?.id ?? 1);
   }
 
   #disturb(how: "checkpoint" | "restart" | "install" | "snapshot", a: number): void {
@@ -174,6 +185,7 @@ class World {
       expect(device.sessions.map(({ publisher, number, last, attachment }) => ({ publisher, number, last, attachment }))).toEqual(
         [...expected.sessions].map(([publisher, { number, last, attachment }]) => ({ publisher, number, last, attachment })).sort((x, y) => (x.publisher < y.publisher ? -1 : 1)),
       );
+      expect(device.credentials.map(({ id, name }) => ({ id, name }))).toEqual(expected.credentials);
       expect([device.delivered, device.handled]).toEqual([expected.delivered, expected.handled]);
       for (const which of ["reported", "desired"] as const) {
         const { text, version } = machine.document(id, which);

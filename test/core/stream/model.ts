@@ -29,6 +29,7 @@ interface ModelDevice {
   readonly sessions: Map<string, ModelSession>;
   readonly documents: Record<"reported" | "desired", { value: unknown; version: number }>;
   readonly keys: Map<string, { readonly fingerprint: string; readonly offset: number; readonly time: number }>;
+  credentials: { readonly id: number; readonly name: string }[];
   delivered: number;
   handled: number;
 }
@@ -44,6 +45,7 @@ export class Model {
         return this.#open(index, command);
       case COMMAND.attach: {
         const session = this.devices.get(command.device)?.sessions.get(command.publisher);
+        if (!this.#isHeld(command)) return;
         if (session === undefined || session.number !== command.session || session.generation !== command.generation) return;
         if (command.oldest - 1 > session.last || session.last >= command.next) return;
         return this.#up(index, command.device, session, command.gateway !== undefined);
@@ -78,6 +80,16 @@ export class Model {
         return;
       case COMMAND.remove:
         this.devices.delete(command.device);
+        return;
+      case COMMAND.putCredential: {
+        const held = this.devices.get(command.device)?.credentials ?? [];
+        if (held.length < 4 && !held.some(({ name }) => name === command.name)) this.#known(command.device).credentials.push({ id: index, name: command.name });
+        return;
+      }
+      case COMMAND.removeCredential: {
+        const device = this.devices.get(command.device);
+        if (device !== undefined) device.credentials = device.credentials.filter(({ name }) => name !== command.name);
+      }
     }
   }
 
@@ -85,7 +97,7 @@ export class Model {
     let device = this.devices.get(id);
     if (device === undefined) {
       const documents = { reported: { value: {}, version: 0 }, desired: { value: {}, version: 0 } };
-      this.devices.set(id, (device = { stream: [], sessions: new Map(), documents, keys: new Map(), delivered: 0, handled: 0 }));
+      this.devices.set(id, (device = { stream: [], sessions: new Map(), documents, keys: new Map(), credentials: [], delivered: 0, handled: 0 }));
     }
     return device;
   }
@@ -102,7 +114,12 @@ export class Model {
     else if (publish.kind === PUBLISH_KIND.statePatch) this.#change(index, publish.device, "reported", "patch", publish.text);
   }
 
+  #isHeld({ device, credential }: { readonly device: string; readonly credential: number }): boolean {
+    return credential === 0 || this.devices.get(device)?.credentials.some(({ id }) => id === credential) === true;
+  }
+
   #open(index: number, open: Open): void {
+    if (!this.#isHeld(open)) return;
     const { sessions } = this.#known(open.device);
     const former = sessions.get(open.publisher);
     if (former !== undefined && open.nonce < former.nonce) return;
