@@ -27,8 +27,8 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "any attachment's end closes the socket", rule: "R25", file: GATEWAY,
-    find: "line === undefined || line.attachment !== answer.attachment",
-    replace: "line === undefined",
+    find: "if (line !== undefined && line.attachment === attachment) line.end",
+    replace: "if (line !== undefined) line.end",
     budget: 400,
   },
   {
