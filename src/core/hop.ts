@@ -81,14 +81,16 @@ export type HopRequest =
       readonly how: "put" | "patch";
       readonly document: Uint8Array;
       readonly ifVersion: number | undefined;
+      /** The traceparent of the request. */
+      readonly trace?: string;
     }
   /** The device's receive cursor: everything ≤ these offsets was delivered, handled (R35); no answer. */
   | { readonly type: "received"; readonly handle: number; readonly delivered: number; readonly handled: number }
   /** Is it stored (A6)? By series or by key. Answered only after every member acknowledged the epoch in a round begun after the question (R34). */
   | { readonly type: "askSeries"; readonly request: number; readonly device: string; readonly publisher: string; readonly session: number; readonly series: number }
   | { readonly type: "askKey"; readonly request: number; readonly device: string; readonly key: string }
-  /** Makes a device known / removes it with its state (its entries go with retention). */
-  | { readonly type: "create"; readonly request: number; readonly device: string }
+  /** Makes a device known, and says how much of its stream is kept (0: as much as the broker keeps) / removes it with its data. */
+  | { readonly type: "create"; readonly request: number; readonly device: string; readonly retain?: { readonly seconds: number; readonly entries: number } }
   | { readonly type: "remove"; readonly request: number; readonly device: string }
   /** Gives a device, made known by it, a credential under a name of its own; takes it away. `digest`: SHA-256 of the token. */
   | { readonly type: "putCredential"; readonly request: number; readonly device: string; readonly name: string; readonly digest: Uint8Array }

@@ -346,10 +346,10 @@ export class Admission implements Lead, Applied {
   }
 
   #state(from: GatewayId, request: Request<"state">): void {
-    const { device, which, how, document, ifVersion } = request;
+    const { device, which, how, document, ifVersion, trace = "" } = request;
     if (!isDevice(device)) return this.#fail(from, request, "bad_request");
     if (parseDocument(document) === undefined) return this.#fail(from, request, "bad_document");
-    this.#propose(from, request, { command: COMMAND.state, device, which, how, document, ifVersion });
+    this.#propose(from, request, { command: COMMAND.state, device, which, how, document, ifVersion, trace });
   }
 
   /** Id of the credential by which a socket comes; undefined: the device holds none such (F2). */

@@ -59,7 +59,7 @@ export function plainCommand(request: Extract<HopRequest, { type: "create" | "re
   if (type === "remove") return { command: COMMAND.remove, device };
   if (type === "removeCredential") return { command: COMMAND.removeCredential, device, name: request.name };
   if (!isDevice(device)) return undefined;
-  if (type === "create") return { command: COMMAND.create, device };
+  if (type === "create") return { command: COMMAND.create, device, retain: request.retain };
   const { name, digest } = request;
   return isName(name) && digest.length === DIGEST_BYTES ? { command: COMMAND.putCredential, device, name, digest } : undefined;
 }

@@ -7,11 +7,14 @@ import type { Body, GatewayId, PublishKind } from "../hop.ts";
 import { PUBLISH_KIND } from "../hop.ts";
 import { fromUtf8, Reader, utf8, Writer } from "./bytes.ts";
 import { DIGEST_BYTES, VOUCHED } from "./credentials.ts";
+import type { Retain } from "./device.ts";
 import type { Slab } from "./slab.ts";
 
 const VERSION = 1;
 
-export const COMMAND = { publish: 1, open: 2, attach: 3, detach: 4, keyed: 5, state: 6, received: 7, create: 8, remove: 9, putCredential: 10, removeCredential: 11 } as const;
+export const COMMAND = {
+  publish: 1, open: 2, attach: 3, detach: 4, keyed: 5, state: 6, received: 7, create: 8, remove: 9, putCredential: 10, removeCredential: 11, trim: 12, sweep: 13,
+} as const;
 
 /** Why a number was consumed without being stored (R27); its place is its code in the log, so the order is frozen. 0: the publisher spent it on nothing. */
 const VOID_CODES: readonly (ErrorCode | undefined)[] = [undefined, "bad_request", "bad_document", "too_large", "expired", "forbidden", "protocol", "internal"];
@@ -96,7 +99,16 @@ export interface StateChange {
   readonly which: "reported" | "desired";
   readonly how: "put" | "patch";
   readonly ifVersion: number | undefined;
+  /** The traceparent of the request, "" for none. */
+  readonly trace: string;
   readonly document: Uint8Array;
+}
+
+/** Moves the first offset that is kept of a stream; `since` tells the device from another of its name. */
+export interface Trim {
+  readonly device: string;
+  readonly since: number;
+  readonly first: number;
 }
 
 export interface Received {
@@ -114,8 +126,12 @@ export type Command =
   | ({ readonly command: typeof COMMAND.keyed } & Keyed)
   | ({ readonly command: typeof COMMAND.state } & StateChange)
   | { readonly command: typeof COMMAND.received; readonly cursors: readonly Received[] }
-  | { readonly command: typeof COMMAND.create; readonly device: string }
+  /** `retain`: undefined leaves what a known device has. */
+  | { readonly command: typeof COMMAND.create; readonly device: string; readonly retain: Retain | undefined }
   | { readonly command: typeof COMMAND.remove; readonly device: string }
+  | ({ readonly command: typeof COMMAND.trim } & Trim)
+  /** Says nothing: what removed devices left goes a bounded number of records at a time, with each entry. */
+  | { readonly command: typeof COMMAND.sweep }
   | ({ readonly command: typeof COMMAND.putCredential } & PutCredential)
   | ({ readonly command: typeof COMMAND.removeCredential } & RemoveCredential);
 
@@ -155,7 +171,7 @@ export function encodePublish(
 export function commandOf(payload: Uint8Array): number {
   assert(payload.length >= 2 && payload[0] === VERSION, "a payload of the streams has a known version");
   const command = payload[1]!;
-  assert(command >= COMMAND.publish && command <= COMMAND.removeCredential, "a command of the streams is known");
+  assert(command >= COMMAND.publish && command <= COMMAND.sweep, "a command of the streams is known");
   return command;
 }
 
@@ -227,7 +243,7 @@ export function encodeCommand(command: Command): Uint8Array {
       break;
     case COMMAND.state:
       out.text(command.device).u8(command.which === "reported" ? 0 : 1).u8(command.how === "put" ? 0 : 1);
-      out.integer(command.ifVersion === undefined ? 0 : command.ifVersion + 1).raw(command.document);
+      out.integer(command.ifVersion === undefined ? 0 : command.ifVersion + 1).text(command.trace).raw(command.document);
       break;
     case COMMAND.received:
       out.integer(command.cursors.length);
@@ -236,6 +252,9 @@ export function encodeCommand(command: Command): Uint8Array {
       }
       break;
     case COMMAND.create:
+      out.text(command.device).u8(command.retain === undefined ? 0 : 1);
+      if (command.retain !== undefined) out.integer(command.retain.seconds).integer(command.retain.entries);
+      break;
     case COMMAND.remove:
       out.text(command.device);
       break;
@@ -244,6 +263,11 @@ export function encodeCommand(command: Command): Uint8Array {
       break;
     case COMMAND.removeCredential:
       out.text(command.device).text(command.name);
+      break;
+    case COMMAND.trim:
+      out.text(command.device).integer(command.since).integer(command.first);
+      break;
+    case COMMAND.sweep:
       break;
   }
   return out.take();
@@ -279,7 +303,7 @@ export function decodeCommand(payload: Uint8Array): Command {
       const which = from.u8() === 0 ? "reported" : "desired";
       const how = from.u8() === 0 ? "put" : "patch";
       const version = from.integer();
-      return { command, device, which, how, ifVersion: version === 0 ? undefined : version - 1, document: from.rest() };
+      return { command, device, which, how, ifVersion: version === 0 ? undefined : version - 1, trace: from.text(), document: from.rest() };
     }
     case COMMAND.received:
       return {
@@ -289,12 +313,17 @@ export function decodeCommand(payload: Uint8Array): Command {
         })),
       };
     case COMMAND.create:
+      return { command, device: from.text(), retain: from.u8() === 0 ? undefined : { seconds: from.integer(), entries: from.integer() } };
     case COMMAND.remove:
       return { command, device: from.text() };
     case COMMAND.putCredential:
       return { command, device: from.text(), name: from.text(), digest: from.raw(DIGEST_BYTES) };
     case COMMAND.removeCredential:
       return { command, device: from.text(), name: from.text() };
+    case COMMAND.trim:
+      return { command, device: from.text(), since: from.integer(), first: from.integer() };
+    case COMMAND.sweep:
+      return { command };
   }
 }
 

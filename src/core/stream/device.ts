@@ -10,6 +10,14 @@ import { readSession, writeSession, type Session } from "./session.ts";
 /** 2: with credentials. A record of version 1 has none. */
 const VERSION = 2;
 
+/** How much of a device's stream is kept; 0 each: as much as the broker keeps. */
+export interface Retain {
+  readonly seconds: number;
+  readonly entries: number;
+}
+
+export const KEEP_ALL: Retain = { seconds: 0, entries: 0 };
+
 export class Device {
   readonly id: string;
   /** Log index that made it known; a device of this name that was removed before had another. */
@@ -21,6 +29,9 @@ export class Device {
   /** Receive cursor (R35). */
   delivered = 0;
   handled = 0;
+  /** First offset that the device's own retention keeps; the log's floor may be above it. At most end + 1, never falls. */
+  first = 1;
+  retain: Retain = KEEP_ALL;
   /** Ascending by publisher, at most one for each. */
   sessions: Session[] = [];
   /** In the order they were put, at most MOST_CREDENTIALS; the names differ. */
@@ -66,6 +77,7 @@ const out = new Writer();
 export function encodeDevice(device: Device): Uint8Array {
   out.u8(VERSION).text(device.id).integer(device.since).integer(device.end).integer(device.lastTime);
   out.integer(device.delivered).integer(device.handled).integer(device.firstChunk).integer(device.firstChunkEnd);
+  out.integer(device.first).integer(device.retain.seconds).integer(device.retain.entries);
   writeIndexes(out, device.open);
   out.integer(device.sessions.length);
   for (const session of device.sessions) writeSession(out, session);
@@ -85,6 +97,8 @@ export function decodeDevice(bytes: Uint8Array): Device {
   device.handled = from.integer();
   device.firstChunk = from.integer();
   device.firstChunkEnd = from.integer();
+  device.first = from.integer();
+  device.retain = { seconds: from.integer(), entries: from.integer() };
   device.open = readIndexes(from);
   const sessions = from.integer();
   for (let i = 0; i < sessions; i += 1) device.sessions.push(readSession(from, device));

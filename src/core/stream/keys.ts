@@ -3,11 +3,13 @@
 import { assert } from "../../base/assert.ts";
 import { Reader, Writer } from "./bytes.ts";
 import type { Device } from "./device.ts";
-import { keyName, queueName } from "./names.ts";
+import { keyName, keysName, queueName } from "./names.ts";
 import type { Overlay } from "./overlay.ts";
 
 /** Old keys forgotten at most by one keyed publish: more than it adds, so that space comes back, and bounded. */
 const MOST_EVICTED = 4;
+/** Places of removed devices' keys passed at most by one keyed publish. */
+const MOST_PASSED = 64;
 /** What a key takes beside its own text: the two records' fixed parts. */
 const RECORD_BYTES = 96;
 const VERSION = 1;
@@ -69,11 +71,33 @@ export class Keys {
 
   /** Forgets the oldest keys that were kept long enough. */
   evict(time: number, retention: number): void {
+    for (let left = MOST_PASSED; left > 0 && this.#oldest === undefined && this.#head < this.#next && this.#isHole(this.#head); left -= 1) this.#head += 1;
     for (let left = MOST_EVICTED; left > 0; left -= 1) {
       const oldest = this.#first();
       if (oldest === undefined || !isOld(oldest, time, retention)) return;
       this.#forget(oldest);
     }
+  }
+
+  /**
+   * Forgets keys that a removed device had; `since` tells them from those of a new device of its name.
+   * @returns the name to go on after, undefined when all were looked at
+   */
+  forgetOf(device: string, since: number, after: string, most: number): string | undefined {
+    const found: (readonly [string, Uint8Array])[] = [];
+    for (const record of this.#records.range(keysName(device), after)) {
+      found.push(record);
+      if (found.length === most) break;
+    }
+    for (const [name, bytes] of found) {
+      const record = readKey(bytes);
+      if (record.since !== since) continue;
+      this.#records.set(name, undefined);
+      this.#records.set(queueName(record.place), undefined);
+      this.#bytes -= cost(device, name.slice(keysName(device).length));
+    }
+    this.#oldest = undefined;
+    return found.length === most ? found.at(-1)![0] : undefined;
   }
 
   write(to: Writer): void {
@@ -90,11 +114,15 @@ export class Keys {
   #first(): Queued | undefined {
     if (this.#oldest !== undefined || this.#head === this.#next) return this.#oldest;
     const bytes = this.#records.get(queueName(this.#head));
-    assert(bytes !== undefined, "every key kept has its place in the queue");
+    if (bytes === undefined) return undefined; // a removed device's: the next keyed publish passes it
     const from = new Reader(bytes);
     assert(from.u8() === VERSION, "a queue record has a known version");
     this.#oldest = { device: from.text(), key: from.text(), time: from.integer() };
     return this.#oldest;
+  }
+
+  #isHole(place: number): boolean {
+    return this.#records.get(queueName(place)) === undefined;
   }
 
   #forget(oldest: Queued): void {

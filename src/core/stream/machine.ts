@@ -10,25 +10,24 @@ import { Reader, Writer } from "./bytes.ts";
 import { CHUNK_ENTRIES, decodeChunk, encodeChunk } from "./chunk.ts";
 import {
   COMMAND, commandOf, decodeCommand, publishBody, publishCode, publishDevice, publishKind, publishSeries, publishSession, voidCode,
-  type Attach, type Command, type Detach, type Keyed, type Open, type PutCredential, type Received, type RemoveCredential, type StateChange,
+  type Attach, type Command, type Detach, type Keyed, type Open, type PutCredential, type Received, type RemoveCredential, type StateChange, type Trim,
 } from "./commands.ts";
 import { MOST_CREDENTIALS, sameDigest, VOUCHED } from "./credentials.ts";
 import { Devices } from "./devices.ts";
-import type { Device } from "./device.ts";
+import type { Device, Retain } from "./device.ts";
 import { changed, decodeDocument, EMPTY_DOCUMENT, encodeDocument, type Document } from "./document.ts";
 import { Keys } from "./keys.ts";
-import { BUCKET_NAME, chunkName, documentName } from "./names.ts";
+import { AGING, agingName, BUCKET_NAME, chunkName, documentName } from "./names.ts";
 import { byName, Overlay, type RecordWrite, type StateReads } from "./overlay.ts";
 import { Presence } from "./presence.ts";
+import { Removals } from "./removals.ts";
 import type { Applied, Result } from "./results.ts";
 import { isNext } from "./series.ts";
 import { isOlder, rememberVoid, type Session } from "./session.ts";
-import { STREAM_TYPE } from "./view.ts";
+import { REMOVED_TYPE, STREAM_TYPE } from "./view.ts";
 
 /** Chunks dropped at most when one is sealed: more than is added, and bounded. */
 const DROPPED_AT_SEAL = 4;
-/** Chunks of removed devices dropped at most by one entry. */
-const DROPPED_AT_ONCE = 64;
 const VERSION = 1;
 
 export interface StreamLimits {
@@ -41,20 +40,13 @@ export interface Checkpoint {
   readonly writes: readonly RecordWrite[];
 }
 
-/** Index chunks of a removed device, first … last. */
-interface Leftover {
-  readonly device: string;
-  readonly since: number;
-  first: number;
-  readonly last: number;
-}
-
 export class StreamMachine implements Machine {
   readonly #records: Overlay;
   readonly #out = new Writer();
   readonly devices: Devices;
   readonly keys: Keys;
   readonly presence: Presence;
+  readonly removals: Removals;
   /** Set by the admission while it leads. */
   applied: Applied | undefined;
   /** Watched devices whose stream moved since `takeMoved`: the types that came, as bits. */
@@ -65,13 +57,13 @@ export class StreamMachine implements Machine {
   #time = 0;
   /** Entries below may be forgotten (R17). */
   #floor = 1;
-  #leftovers: Leftover[] = [];
 
   constructor(store: StateReads, limits: StreamLimits) {
     this.#records = new Overlay(store);
     this.devices = new Devices(this.#records, limits.cachedDevices);
     this.keys = new Keys(this.#records);
     this.presence = new Presence(this.#records);
+    this.removals = new Removals(this.#records, this.keys);
     this.#load();
   }
 
@@ -100,8 +92,9 @@ export class StreamMachine implements Machine {
       const { payload } = entry;
       assert(payload.length === 6, "a floor entry names one index");
       this.#floor = Math.max(this.#floor, payload.reduce((sum, byte) => sum * 256 + byte, 0));
+      this.removals.forgetBelow(this.#floor);
     }
-    if (this.#leftovers.length > 0) this.#dropLeftovers();
+    if (this.removals.left > 0) this.removals.drop();
   }
 
   // The hot path: a publish of a session.
@@ -148,6 +141,7 @@ export class StreamMachine implements Machine {
     device.end += 1;
     device.lastTime = time;
     device.open.push(index);
+    if (device.retain.entries > 0) keepLast(device);
     if (device.open.length === CHUNK_ENTRIES) this.#seal(device);
     if (device.watched) this.#moved.set(device.id, (this.#moved.get(device.id) ?? 0) | type);
   }
@@ -157,11 +151,16 @@ export class StreamMachine implements Machine {
     this.#records.set(chunkName(device.id, device.since, chunk), encodeChunk(device.open));
     if (device.firstChunkEnd === 0) device.firstChunkEnd = device.open.at(-1)!;
     device.open = [];
-    for (let left = DROPPED_AT_SEAL; left > 0 && device.firstChunk < chunk && device.firstChunkEnd < this.#floor; left -= 1) {
+    for (let left = DROPPED_AT_SEAL; left > 0 && device.firstChunk < chunk && this.#isForgotten(device, device.firstChunk); left -= 1) {
       this.#records.set(chunkName(device.id, device.since, device.firstChunk), undefined);
       device.firstChunk += 1;
       device.firstChunkEnd = this.chunk(device, device.firstChunk).at(-1)!;
     }
+  }
+
+  /** Every entry of the chunk, the first one that is kept, is below the log's floor or what the device keeps. */
+  #isForgotten(device: Device, chunk: number): boolean {
+    return device.firstChunkEnd < this.#floor || (chunk + 1) * CHUNK_ENTRIES < device.first;
   }
 
   // The other commands.
@@ -182,14 +181,18 @@ export class StreamMachine implements Machine {
         for (const cursor of command.cursors) this.#received(cursor);
         return this.#tell(entry, DONE);
       case COMMAND.create:
-        this.#known(command.device, entry.index);
+        this.#create(entry.index, command.device, command.retain);
         return this.#tell(entry, DONE);
       case COMMAND.remove:
-        return this.#tell(entry, this.#remove(command.device));
+        return this.#tell(entry, this.#remove(entry.index, command.device));
       case COMMAND.putCredential:
         return this.#tell(entry, this.#putCredential(entry, command));
       case COMMAND.removeCredential:
         return this.#tell(entry, this.#removeCredential(command));
+      case COMMAND.trim:
+        return this.#trim(command);
+      case COMMAND.sweep:
+        return;
     }
   }
 
@@ -312,7 +315,23 @@ export class StreamMachine implements Machine {
     device.handled = Math.max(device.handled, Math.min(cursor.handled, device.end));
   }
 
-  #remove(id: string): Result {
+  #create(index: number, id: string, retain: Retain | undefined): void {
+    const device = this.#known(id, index);
+    if (retain === undefined) return;
+    this.devices.touch(device);
+    device.retain = retain;
+    keepLast(device);
+    this.#records.set(agingName(id), retain.seconds > 0 ? Uint8Array.of(VERSION) : undefined);
+  }
+
+  #trim({ device: id, since, first }: Trim): void {
+    const device = this.devices.find(id);
+    if (device === undefined || device.since !== since) return; // another device of this name
+    this.devices.touch(device);
+    device.first = Math.max(device.first, Math.min(first, device.end + 1));
+  }
+
+  #remove(index: number, id: string): Result {
     const device = this.devices.find(id);
     if (device === undefined) return failed("unknown_device");
     for (const session of device.sessions) {
@@ -322,7 +341,9 @@ export class StreamMachine implements Machine {
     this.devices.remove(device);
     this.#records.set(documentName(id, "reported"), undefined);
     this.#records.set(documentName(id, "desired"), undefined);
-    if (device.firstChunk < device.sealed) this.#leftovers.push({ device: id, since: device.since, first: device.firstChunk, last: device.sealed - 1 });
+    this.#records.set(agingName(id), undefined);
+    this.removals.add(device, index);
+    if (device.watched) this.#moved.set(id, (this.#moved.get(id) ?? 0) | REMOVED_TYPE);
     return DONE;
   }
 
@@ -347,16 +368,15 @@ export class StreamMachine implements Machine {
     return DONE;
   }
 
-  #dropLeftovers(): void {
-    const leftover = this.#leftovers[0]!;
-    for (let left = DROPPED_AT_ONCE; left > 0 && leftover.first <= leftover.last; left -= 1) {
-      this.#records.set(chunkName(leftover.device, leftover.since, leftover.first), undefined);
-      leftover.first += 1;
-    }
-    if (leftover.first > leftover.last) this.#leftovers.shift();
-  }
-
   // Reads of the applied state.
+
+  /** Devices whose entries are forgotten by age, after the place of `after`; "" from the first. */
+  *aging(after: string): Iterable<Device> {
+    for (const [name] of this.#records.range(AGING, after === "" ? "" : agingName(after))) {
+      const device = this.devices.find(name.slice(AGING.length + 9)); // behind the eight digits of its place
+      if (device !== undefined) yield device;
+    }
+  }
 
   document(device: string, which: "reported" | "desired"): Document {
     const bytes = this.#records.get(documentName(device, which));
@@ -438,8 +458,7 @@ export class StreamMachine implements Machine {
     this.devices.settle();
     const out = this.#out.u8(VERSION).integer(this.#index).integer(this.#time).integer(this.#floor);
     this.keys.write(out);
-    out.integer(this.#leftovers.length);
-    for (const { device, since, first, last } of this.#leftovers) out.text(device).integer(since).integer(first).integer(last);
+    this.removals.write(out);
     this.#records.set(BUCKET_NAME, out.take());
   }
 
@@ -453,9 +472,7 @@ export class StreamMachine implements Machine {
     this.#time = from.integer();
     this.#floor = from.integer();
     this.keys.read(from);
-    this.#leftovers = Array.from({ length: from.integer() }, () => ({
-      device: from.text(), since: from.integer(), first: from.integer(), last: from.integer(),
-    }));
+    this.removals.read(from);
   }
 }
 
@@ -463,6 +480,11 @@ export class StreamMachine implements Machine {
 function leftAt(former: Session | undefined, leaves: number): number {
   if (former?.number === leaves) return former.last;
   return former?.left === leaves ? former.leftAt : 0;
+}
+
+/** By count: what is before the last ones is forgotten. */
+function keepLast(device: Device): void {
+  if (device.retain.entries > 0) device.first = Math.max(device.first, device.end - device.retain.entries + 1);
 }
 
 const DONE: Result = { type: "done" };

@@ -6,13 +6,20 @@ import { murmur3 } from "../hash.ts";
 export const BUCKET_NAME = "b";
 export const DEVICES = "d/";
 export const ATTACHED = "a/";
+/** Devices whose entries are forgotten by their age. */
+export const AGING = "t/";
+/** Devices that were removed, by the log index of their removal. */
+export const REMOVED = "r/";
 
 export const deviceName = (device: string): string => `${DEVICES}${place(device)}/${device}`;
 export const chunkName = (device: string, since: number, chunk: number): string => `x/${place(device)}/${device}/${fixed(since)}/${fixed(chunk)}`;
 export const documentName = (device: string, which: "reported" | "desired"): string => `s/${place(device)}/${device}/${which === "reported" ? "r" : "d"}`;
 /** The length in between keeps ("a/b", "c") and ("a", "b/c") apart. */
-export const keyName = (device: string, key: string): string => `k/${place(device)}/${device.length}/${device}/${key}`;
+export const keysName = (device: string): string => `k/${place(device)}/${device.length}/${device}/`;
+export const keyName = (device: string, key: string): string => `${keysName(device)}${key}`;
 export const queueName = (sequence: number): string => `q/${fixed(sequence)}`;
+export const agingName = (device: string): string => `${AGING}${place(device)}/${device}`;
+export const removedName = (index: number): string => `${REMOVED}${fixed(index)}`;
 export const attachedName = (session: number): string => `${ATTACHED}${fixed(session)}`;
 
 /** Hexadecimal of fixed width, so that names sort as the numbers do. */

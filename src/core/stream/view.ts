@@ -13,6 +13,9 @@ import type { StreamMachine } from "./machine.ts";
 /** Types of entries, as bits for watchers. */
 export const STREAM_TYPE = { uplink: 1, downlink: 2, presence: 4, state: 8 } as const;
 
+/** Told to watchers beside those bits: the device was removed. */
+export const REMOVED_TYPE = 16;
+
 /** The publisher name shown for what a backend sent without a session: under a key, or as a change of state. */
 export const BACKEND = "backend";
 
@@ -24,6 +27,8 @@ export interface View {
   readonly session: number;
   readonly series: number;
   readonly body: Uint8Array;
+  /** Of a backend's change of state: its traceparent, "" for none. */
+  readonly trace?: string;
 }
 
 /** The log entry as the entry of this device's stream at this offset. */
@@ -47,7 +52,7 @@ export function view(entry: Entry, device: string, offset: number): View {
     case COMMAND.keyed:
       return { offset, time, type: "downlink", publisher: BACKEND, session: 0, series: 0, body: command.body };
     case COMMAND.state:
-      return { offset, time, type: "state", publisher: BACKEND, session: 0, series: 0, body: stateBody(command.which, command.how, command.document) };
+      return { offset, time, type: "state", publisher: BACKEND, session: 0, series: 0, body: stateBody(command.which, command.how, command.document), trace: command.trace };
     default:
       assert(false, "an entry with an offset is one that a stream shows");
   }
@@ -67,8 +72,12 @@ function stateBody(which: string, how: string, document: Uint8Array): Uint8Array
   return body;
 }
 
-/** First offset of the device's stream whose entry the log still has to have; end + 1 when there is none. */
+/** First offset of the device's stream that is kept, by its own retention and by the log; end + 1 when there is none. */
 export function earliest(machine: StreamMachine, device: Device): number {
+  return Math.max(device.first, keptByLog(machine, device));
+}
+
+function keptByLog(machine: StreamMachine, device: Device): number {
   let low = device.firstChunk;
   let high = device.sealed;
   while (low < high) {

@@ -6,7 +6,7 @@ import { ENTRY_KIND } from "../../../src/core/entry.ts";
 import { murmur3 } from "../../../src/core/hash.ts";
 import { COMMAND, commandOf, decodeCommand, encodeCommand, type Command } from "../../../src/core/stream/commands.ts";
 import { reversed } from "../../../src/core/stream/names.ts";
-import { earliest, indexesOf } from "../../../src/core/stream/view.ts";
+import { earliest, indexesOf, REMOVED_TYPE } from "../../../src/core/stream/view.ts";
 import { Bench } from "./driver.ts";
 
 function filled(devices: readonly string[], messages: number, bench = new Bench().open()): Bench {
@@ -87,6 +87,76 @@ describe("removal", () => {
   });
 });
 
+describe("a removed device's keys", () => {
+  const keyed = (device: string, key: string) => ({ type: "keyed", device, key, fingerprint: "", body: new Uint8Array(1), expires: 0 }) as const;
+
+  test("go with the entries that follow, those of a new device of its name stay; room and eviction stay right", () => {
+    const bench = new Bench({ keyRetentionMs: 10, keySpaceBytes: 100_000 }).open();
+    bench.ask("stored", keyed("b", "first"));
+    for (let i = 0; i < 150; i += 1) bench.ask("stored", keyed("a", `k${i}`));
+    bench.ask("stored", keyed("b", "last"));
+    const before = bench.machine.keys.bytes;
+    bench.checkpoint();
+    bench.ask("done", { type: "remove", device: "a" });
+    expect(bench.ask("stored", keyed("a", "k7"))).toMatchObject({ offset: 1, duplicate: false });
+    for (let i = 0; i < 4; i += 1) bench.ask("done", { type: "create", device: "c" });
+    expect(bench.machine.removals.left).toBe(0);
+    bench.checkpoint();
+    expect([...bench.store.range("k/")]).toHaveLength(3);
+    expect([...bench.store.range("q/")]).toHaveLength(4); // the place of the key that was used again goes by its age
+    expect(bench.machine.keys.bytes).toBeLessThan(before / 20);
+    expect(bench.ask("stored", keyed("a", "k7"))).toMatchObject({ offset: 1, duplicate: true });
+
+    bench.admission.wall += 1000; // all are old now: the queue passes the places of those that went
+    for (let i = 0; i < 8; i += 1) bench.ask("stored", keyed("d", `new${i}`));
+    bench.checkpoint();
+    expect([...bench.store.range("q/")]).toHaveLength(8);
+    expect(bench.machine.snapshot()).toEqual(bench.replayed().snapshot());
+  });
+});
+
+describe("a device's own retention", () => {
+  test("by count: only the last ones are kept, whole chunks below go", () => {
+    const bench = filled(["a"], 300);
+    bench.ask("done", { type: "create", device: "a", retain: { seconds: 0, entries: 10 } });
+    expect(bench.stream("a").map(({ offset }) => offset)).toEqual(Array.from({ length: 10 }, (_, i) => 292 + i));
+    const { handle } = bench.device("a", 2n);
+    for (let series = 1; series <= 200; series += 1) {
+      bench.publish(handle, series);
+      if (series % 50 === 0) bench.commit();
+    }
+    bench.commit();
+    const device = bench.machine.devices.find("a")!;
+    expect([earliest(bench.machine, device), device.firstChunk]).toEqual([device.end - 9, 2]);
+    bench.ask("done", { type: "create", device: "a" }); // says nothing of it: stays
+    expect(device.retain.entries).toBe(10);
+    expect(bench.machine.snapshot()).toEqual(bench.replayed().snapshot());
+  });
+
+  test("by age: such devices are listed, until they are so no more", () => {
+    const bench = new Bench().open();
+    for (const device of ["a", "b", "c"]) bench.ask("done", { type: "create", device, retain: { seconds: device === "b" ? 0 : 60, entries: 0 } });
+    bench.checkpoint();
+    expect([...bench.machine.aging("")].map(({ id }) => id).sort()).toEqual(["a", "c"]);
+    bench.ask("done", { type: "remove", device: "a" });
+    bench.ask("done", { type: "create", device: "c", retain: { seconds: 0, entries: 0 } });
+    expect([...bench.machine.aging("")]).toEqual([]);
+  });
+});
+
+describe("removals", () => {
+  test("are remembered until the log has forgotten the entries", () => {
+    const bench = filled(["a", "b"], 10);
+    bench.ask("done", { type: "remove", device: "a" });
+    const removedAt = bench.entries.length;
+    bench.ask("done", { type: "remove", device: "b" });
+    expect([...bench.machine.removals.from(1)]).toEqual([{ index: removedAt, device: "a", since: 2 }, { index: removedAt + 1, device: "b", since: 3 }]);
+    expect([...bench.machine.removals.from(removedAt + 1)]).toHaveLength(1);
+    floor(bench, removedAt + 1);
+    expect([...bench.machine.removals.from(1)].map(({ device }) => device)).toEqual(["b"]);
+  });
+});
+
 describe("listing", () => {
   test("gives every known device once, from any place on, stored or not", () => {
     const bench = new Bench().open();
@@ -126,6 +196,15 @@ describe("watching", () => {
     expect(bench.machine.takeMoved()).toBeUndefined();
   });
 
+  test("tells that the device was removed", () => {
+    const bench = new Bench().open();
+    bench.machine.watch("a");
+    bench.device("a");
+    bench.machine.takeMoved();
+    bench.ask("done", { type: "remove", device: "a" });
+    expect(bench.machine.takeMoved()).toEqual(new Map([["a", REMOVED_TYPE]]));
+  });
+
   test("is remembered while the device is not in memory", () => {
     const bench = new Bench({}, 1).open();
     const { handle } = bench.device("a");
@@ -148,10 +227,13 @@ describe("log payloads", () => {
     { command: COMMAND.removeCredential, device: "d", name: "factory" },
     { command: COMMAND.detach, reason: "gateway_lost", sessions: [{ device: "a", session: 1, attachment: 2 }, { device: "b".repeat(200), session: 3, attachment: 4 }] },
     { command: COMMAND.keyed, device: "d", key: "k", fingerprint: "f", expires: 1, retention: 2, space: 3, body: Uint8Array.of(1, 2, 3) },
-    { command: COMMAND.state, device: "d", which: "desired", how: "patch", ifVersion: 0, document: Uint8Array.of(0x7b, 0x7d) },
-    { command: COMMAND.state, device: "d", which: "reported", how: "put", ifVersion: undefined, document: new Uint8Array(0) },
+    { command: COMMAND.state, device: "d", which: "desired", how: "patch", ifVersion: 0, trace: "00-ab", document: Uint8Array.of(0x7b, 0x7d) },
+    { command: COMMAND.state, device: "d", which: "reported", how: "put", ifVersion: undefined, trace: "", document: new Uint8Array(0) },
     { command: COMMAND.received, cursors: [{ device: "d", session: 1, attachment: 2, delivered: 3, handled: 4 }] },
-    { command: COMMAND.create, device: "d" },
+    { command: COMMAND.create, device: "d", retain: undefined },
+    { command: COMMAND.create, device: "d", retain: { seconds: 2 ** 40, entries: 1 } },
+    { command: COMMAND.trim, device: "d", since: 7, first: 8 },
+    { command: COMMAND.sweep },
     { command: COMMAND.remove, device: "d" },
   ];
 
@@ -159,7 +241,7 @@ describe("log payloads", () => {
     expect(decodeCommand(encodeCommand(command))).toEqual(command);
   });
 
-  test.each([[[]], [[1]], [[2, 1]], [[0, 1]], [[1, 0]], [[1, 12]]])("an unknown version or command stops: %j", (payload) => {
+  test.each([[[]], [[1]], [[2, 1]], [[0, 1]], [[1, 0]], [[1, 14]]])("an unknown version or command stops: %j", (payload) => {
     expect(() => commandOf(Uint8Array.from(payload))).toThrow(BrokenInvariant);
   });
 

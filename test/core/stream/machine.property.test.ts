@@ -22,7 +22,7 @@ const NO_SESSION = 1e9;
 
 /** What one step does: an entry whose numbers are near the model's, or something that happens to the machine. */
 interface Step {
-  readonly kind: "publish" | "burst" | "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "putCredential" | "removeCredential" | "floor" | "checkpoint" | "restart" | "install" | "snapshot";
+  readonly kind: "publish" | "burst" | "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "trim" | "putCredential" | "removeCredential" | "floor" | "checkpoint" | "restart" | "install" | "snapshot";
   readonly device: string;
   readonly publisher: string;
   /** Picks among alternatives. */
@@ -36,7 +36,7 @@ const steps = fc.array(
       { weight: 30, arbitrary: fc.constant("publish" as const) },
       { weight: 2, arbitrary: fc.constant("burst" as const) },
       { weight: 40, arbitrary: fc.constantFrom("open", "attach", "detach", "keyed", "state", "received") },
-      { weight: 3, arbitrary: fc.constantFrom("create", "remove", "floor") },
+      { weight: 3, arbitrary: fc.constantFrom("create", "remove", "trim", "floor") },
       { weight: 8, arbitrary: fc.constantFrom("putCredential", "putCredential", "removeCredential") },
       { weight: 12, arbitrary: fc.constantFrom("checkpoint", "restart", "install", "snapshot") },
     ),
@@ -106,7 +106,7 @@ class World {
     this.model.apply(index, this.#time, publish);
   }
 
-  #command({ kind, device, publisher, a, b }: Step & { readonly kind: "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "putCredential" | "removeCredential" }): Command {
+  #command({ kind, device, publisher, a, b }: Step & { readonly kind: "open" | "attach" | "detach" | "keyed" | "state" | "received" | "create" | "remove" | "trim" | "putCredential" | "removeCredential" }): Command {
     const session = this.model.devices.get(device)?.sessions.get(publisher);
     const number = session?.number ?? 1;
     const last = session?.last ?? 0;
@@ -124,11 +124,13 @@ class World {
       case "keyed":
         return { command: COMMAND.keyed, device, key: KEYS[a % 3]!, fingerprint: b > 5 ? "x" : "y", expires: b === 5 ? this.#time : 0, retention: 1e9, space: 1e9, body: body("down") };
       case "state":
-        return { command: COMMAND.state, device, which: a % 2 === 0 ? "desired" : "reported", how: a > 4 ? "put" : "patch", ifVersion: b === 9 ? 1 : undefined, document: new TextEncoder().encode(DOCUMENTS[b % DOCUMENTS.length]) };
+        return { command: COMMAND.state, device, which: a % 2 === 0 ? "desired" : "reported", how: a > 4 ? "put" : "patch", ifVersion: b === 9 ? 1 : undefined, trace: a === 3 ? "00-trace" : "", document: new TextEncoder().encode(DOCUMENTS[b % DOCUMENTS.length]) };
       case "received":
         return { command: COMMAND.received, cursors: [{ device, session: number, attachment: session?.attachment ?? 0, delivered: a, handled: b }] };
       case "create":
-        return { command: COMMAND.create, device };
+        return { command: COMMAND.create, device, retain: a < 4 ? undefined : { seconds: a === 9 ? 60 : 0, entries: b } };
+      case "trim":
+        return { command: COMMAND.trim, device, since: this.machine.devices.find(device)?.since ?? a, first: a * b };
       case "remove":
         return { command: COMMAND.remove, device };
       case "putCredential":
@@ -176,7 +178,7 @@ class World {
     expect([...machine.devices.list("")].map(({ id }) => id).sort()).toEqual([...model.devices.keys()].sort());
     for (const [id, expected] of model.devices) {
       const device = machine.devices.find(id)!;
-      const kept = expected.stream.filter(({ index }) => index >= machine.floor);
+      const kept = expected.stream.filter(({ index }, i) => index >= machine.floor && i + 1 >= expected.first);
       const first = expected.stream.length - kept.length + 1;
       expect(earliest(machine, device)).toBe(first);
       const { indexes } = indexesOf(machine, device, 1, device.end);

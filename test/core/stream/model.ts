@@ -32,6 +32,8 @@ interface ModelDevice {
   credentials: { readonly id: number; readonly name: string }[];
   delivered: number;
   handled: number;
+  first: number;
+  keepEntries: number;
 }
 
 export class Model {
@@ -75,8 +77,17 @@ export class Model {
           device.handled = Math.max(device.handled, Math.min(device.stream.length, cursor.handled));
         }
         return;
-      case COMMAND.create:
-        this.#known(command.device);
+      case COMMAND.create: {
+        const device = this.#known(command.device);
+        device.keepEntries = command.retain?.entries ?? device.keepEntries;
+        return forgetByCount(device);
+      }
+      case COMMAND.trim: {
+        const device = this.devices.get(command.device);
+        if (device !== undefined) device.first = Math.max(device.first, Math.min(command.first, device.stream.length + 1));
+        return;
+      }
+      case COMMAND.sweep:
         return;
       case COMMAND.remove:
         this.devices.delete(command.device);
@@ -97,13 +108,15 @@ export class Model {
     let device = this.devices.get(id);
     if (device === undefined) {
       const documents = { reported: { value: {}, version: 0 }, desired: { value: {}, version: 0 } };
-      this.devices.set(id, (device = { stream: [], sessions: new Map(), documents, keys: new Map(), credentials: [], delivered: 0, handled: 0 }));
+      this.devices.set(id, (device = { stream: [], sessions: new Map(), documents, keys: new Map(), credentials: [], delivered: 0, handled: 0, first: 1, keepEntries: 0 }));
     }
     return device;
   }
 
   #show(id: string, index: number, type: string): void {
-    this.#known(id).stream.push({ index, type });
+    const device = this.#known(id);
+    device.stream.push({ index, type });
+    forgetByCount(device);
   }
 
   #publish(index: number, publish: Publish): void {
@@ -156,6 +169,10 @@ export class Model {
     document.version += 1;
     this.#show(id, index, "state");
   }
+}
+
+function forgetByCount(device: ModelDevice): void {
+  if (device.keepEntries > 0) device.first = Math.max(device.first, device.stream.length - device.keepEntries + 1);
 }
 
 function merged(target: unknown, patch: unknown): unknown {
