@@ -1,6 +1,8 @@
 // The commands of the control log and the state they fold into (replication.md §1, R2–R10).
 // A guard that fails makes a command a no-op; an unknown command stops the node.
 
+import type { KeyCommand } from "./keys.ts";
+
 export interface Node {
   readonly id: string;
   /** Id of the node's data directory (R21). */
@@ -77,6 +79,7 @@ export interface Plan {
 }
 
 export type Command =
+  | KeyCommand
   | { readonly type: "begin"; readonly bucketCount: number; readonly copies: 1 | 3 | 5; readonly minCopies: number }
   | { readonly type: "settings"; readonly settings: Settings }
   | {

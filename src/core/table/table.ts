@@ -5,6 +5,7 @@ import { BrokenInvariant, assert } from "../../base/assert.ts";
 import { bucketOf, murmur3Bytes } from "../hash.ts";
 import { BUCKET_COUNT_MAX, PLAN_STEP } from "./commands.ts";
 import type { Bucket, Command, Member, Node, Plan, Settings } from "./commands.ts";
+import { foldKey, sortedKeys, type ApiKey, type Keys } from "./keys.ts";
 import { followersOf, placeable } from "./placement.ts";
 
 type Of<T extends Command["type"]> = Extract<Command, { type: T }>;
@@ -27,6 +28,7 @@ export class Table {
   #buckets: Bucket[] = [];
   readonly #nodes = new Map<string, Node>();
   readonly #plans = new Map<number, Plan>();
+  #keys: Keys = new Map();
   /** The last batch taken of each node: its incarnation and seq. */
   readonly #had = new Map<string, { incarnation: number; seq: number }>();
   #changedBuckets = new Set<number>();
@@ -58,6 +60,11 @@ export class Table {
   /** Running plans by bucket. */
   get plans(): ReadonlyMap<number, Plan> {
     return this.#plans;
+  }
+
+  /** The API keys by name; another map after every change of them. */
+  get keys(): Keys {
+    return this.#keys;
   }
 
   /** Greatest plan series given; the next Plan names one more. */
@@ -123,6 +130,7 @@ export class Table {
         buckets: this.#buckets,
         plans: [...this.#plans.values()].sort((a, b) => a.bucket - b.bucket),
         had: [...this.#had],
+        keys: sortedKeys(this.#keys),
       }),
     );
   }
@@ -142,6 +150,8 @@ export class Table {
       buckets: Bucket[];
       plans: Plan[];
       had: [string, { incarnation: number; seq: number }][];
+      /** Not in snapshots of before. */
+      keys?: ApiKey[];
     };
     assert(saved.format === SNAPSHOT_FORMAT, `a table snapshot of format ${saved.format} is not known here`);
     table.#version = saved.version;
@@ -152,6 +162,7 @@ export class Table {
     for (const node of saved.nodes) table.#nodes.set(node.id, node);
     for (const plan of saved.plans) table.#plans.set(plan.bucket, plan);
     for (const [node, last] of saved.had) table.#had.set(node, last);
+    table.#keys = new Map((saved.keys ?? []).map((key) => [key.name, key]));
     return table;
   }
 
@@ -203,6 +214,10 @@ export class Table {
         return this.#cancel(command);
       case "forceUnclean":
         return this.#forceUnclean(command);
+      case "putKey":
+      case "removeKey":
+        this.#keys = foldKey(this.#keys, command);
+        return;
       default:
         throw new BrokenInvariant(`unknown control command ${JSON.stringify(command satisfies never)}`); // R2
     }

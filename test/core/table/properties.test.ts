@@ -10,7 +10,7 @@ import { registration } from "./fold.ts";
 const NODES = ["a", "b", "c", "d", "e"];
 const TYPES: readonly Command["type"][] = [
   "settings", "register", "register", "register", "depart", "depart", "depart", "drain", "addLearner", "addLearner", "dropLearner",
-  "promote", "promote", "plan", "plan", "plan", "step", "step", "step", "handover", "handover", "retire", "retire", "cancel", "forceUnclean",
+  "promote", "promote", "plan", "plan", "plan", "step", "step", "step", "handover", "handover", "retire", "retire", "cancel", "forceUnclean", "putKey", "putKey", "removeKey",
 ];
 
 const PLANNED = new Set<Command["type"]>(["step", "handover", "retire", "cancel"]);
@@ -41,7 +41,13 @@ function command(table: Table, c: Choice): Command {
   const plan = table.plans.get(bucket);
   const series = (plan?.series ?? 0) - c.stale;
   const step = plan?.step ?? 0;
+  const name = `key-${node}`;
+  const digest = `${c.number}`.repeat(64);
   switch (c.type) {
+    case "putKey":
+      return { type: "putKey", key: { name, digest, role: c.flag ? "read" : "admin", devices: "", created: 1, expires: 0 } };
+    case "removeKey":
+      return { type: "removeKey", name, digest: c.stale ? digest : (table.keys.get(name)?.digest ?? digest) };
     case "begin":
       return { type: "begin", bucketCount: 7, copies: 1, minCopies: 1 };
     case "settings":
