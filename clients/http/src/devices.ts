@@ -1,0 +1,89 @@
+// The devices that the broker knows, and one of them: seen, created, removed, explained.
+
+import type { Calls } from "./calls.ts";
+import { type Entry, entryOf, parseJson, recordOf } from "./entries.ts";
+
+export interface DeviceView {
+  readonly device: string;
+  readonly connected: boolean;
+  /** Last offset of its stream. */
+  readonly end: string;
+  readonly earliest: string;
+  readonly delivered: string;
+  readonly handled: string;
+  readonly session: string;
+  readonly lastSeries: string;
+  readonly lastTime: string | null;
+}
+
+export interface Explanation extends DeviceView {
+  readonly bucket: number;
+  readonly leader: string;
+  readonly epoch: number;
+  readonly members: readonly string[];
+  readonly window: number;
+  readonly followers: number;
+  readonly commit: string;
+  readonly applied: string;
+  /** What waits for this device, and why. */
+  readonly waits: { readonly messages: number; readonly bytes: number; readonly why: string } | null;
+  readonly offset?: { readonly offset: string; readonly is: "stored" | "absent" | "forgotten"; readonly entry?: Entry };
+  readonly key?: { readonly key: string; readonly is: "stored" | "absent" | "forgotten"; readonly offset: string; readonly position: string };
+}
+
+export interface SignalOption {
+  readonly signal?: AbortSignal;
+}
+
+/** Every known device, in the list's order, read page by page. @throws BellhopError */
+export async function* devices(calls: Calls, options: SignalOption & { readonly after?: string; readonly limit?: number }): AsyncGenerator<DeviceView> {
+  let after: string | null = options.after ?? "";
+  while (after !== null) {
+    const query = new URLSearchParams({ after, ...(options.limit === undefined ? {} : { limit: String(options.limit) }) });
+    const answer = await calls.call({ method: "GET", path: `/v1/devices?${query.toString()}`, signal: options.signal });
+    const page = recordOf(parseJson(answer.text)) as unknown as { readonly devices: readonly DeviceView[]; readonly next: string | null };
+    yield* page.devices;
+    after = page.next;
+  }
+}
+
+export class KnownDevice {
+  readonly #calls: Calls;
+  readonly #device: string;
+  readonly #path: string;
+
+  constructor(calls: Calls, device: string) {
+    this.#calls = calls;
+    this.#device = device;
+    this.#path = `/v1/devices/${encodeURIComponent(device)}`;
+  }
+
+  /** @throws BellhopError `unknown_device` … */
+  async get(options: SignalOption = {}): Promise<DeviceView> {
+    return (await this.#ask("GET", this.#path, options)) as DeviceView;
+  }
+
+  /** Makes it known before its first message. Does nothing where it is known. @throws BellhopError */
+  async create(options: SignalOption = {}): Promise<void> {
+    await this.#ask("PUT", this.#path, options);
+  }
+
+  /** Removes it with its state; the broker is the one to tell what becomes of its entries. @throws BellhopError */
+  async remove(options: SignalOption = {}): Promise<void> {
+    await this.#ask("DELETE", this.#path, options);
+  }
+
+  /** Where its stream is, who leads it, what waits and why; with `offset` or `key`, whether that is stored. @throws BellhopError */
+  async explain(options: SignalOption & { readonly offset?: string; readonly key?: string } = {}): Promise<Explanation> {
+    const { offset, key } = options;
+    const query = new URLSearchParams({ ...(offset === undefined ? {} : { offset }), ...(key === undefined ? {} : { key }) });
+    const explained = (await this.#ask("GET", `${this.#path}/explain?${query.toString()}`, options)) as Explanation;
+    const entry = explained.offset?.entry;
+    return entry === undefined ? explained : { ...explained, offset: { ...explained.offset!, entry: entryOf(entry) } };
+  }
+
+  async #ask(method: "GET" | "PUT" | "DELETE", path: string, { signal }: SignalOption): Promise<unknown> {
+    const answer = await this.#calls.call({ method, path, device: this.#device, signal });
+    return answer.text === "" ? undefined : recordOf(parseJson(answer.text));
+  }
+}
