@@ -1,6 +1,5 @@
 // Following a stream against a scripted server: cuts, half-written events, silence, gaps, errors, and a reader that takes its time.
 
-import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Calls } from "../../../clients/http/src/calls.ts";
 import { followEvents } from "../../../clients/http/src/follow.ts";
@@ -35,7 +34,7 @@ async function take(count: number, options: FollowOptions = {}): Promise<string[
   return taken;
 }
 
-const word = (item: Followed): string => (item.type === "gap" ? `gap ${item.from}-${item.to}` : `${item.offset} ${String(item.payload)}`);
+const word = (item: Followed): string => (item.type === "gap" ? `gap ${item.from}-${item.to}` : `${item.offset} ${item.payload as string}`);
 const resumedFrom = (): (string | undefined)[] => server.asked.map(({ headers }) => headers["last-event-id"] as string | undefined);
 
 test("after each cut it goes on behind the last entry it handed over: no hole, no repetition", async () => {
@@ -120,12 +119,12 @@ test("the signal ends the loop without an error: while it waits for an entry, fo
 });
 
 test("leaving the loop closes the connection", async () => {
-  let response: ServerResponse | undefined;
-  server.script((one, asked) => {
-    response = one;
-    events(entry(1))(one, asked);
+  const closed = new Promise<void>((resolve) => {
+    server.script((response, asked) => {
+      response.on("close", resolve);
+      events(entry(1))(response, asked);
+    });
   });
-  const closed = new Promise<void>((resolve) => server.askedTimes(1).then(() => setImmediate(() => response!.on("close", resolve)), () => undefined));
   await take(1);
   await closed;
 });

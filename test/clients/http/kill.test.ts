@@ -45,7 +45,7 @@ test("every resolved publish is stored once, over kills in mid-call", async () =
     for (const device of DEVICES) {
       for await (const page of bellhop.stream(device, { limit: 1000 })) {
         for (const { payload, offset } of page.entries) {
-          expect(found.has(payload as string), `${String(payload)} is stored twice`).toBe(false);
+          expect(found.has(payload as string), `${payload as string} is stored twice`).toBe(false);
           found.set(payload as string, `${device}@${offset}`);
         }
       }
