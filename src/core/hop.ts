@@ -72,6 +72,20 @@ export type HopRequest =
       /** Milliseconds since 1970; 0 for never. */
       readonly expires: number;
     }
+  /**
+   * A publish of a server that keeps a series of its own (A4): the session says whose. Any gateway may bring it, and bring it again to a new leader (R30).
+   * Answered once its number is applied. `kind` void: the number is spent on nothing, since the front-end refuses the content with `code` (A6).
+   */
+  | {
+      readonly type: "numbered";
+      readonly request: number;
+      readonly device: string;
+      readonly session: number;
+      readonly series: number;
+      readonly kind: PublishKind;
+      readonly code: ErrorCode | undefined;
+      readonly body: Body;
+    }
   /** Changes a state document; `document` is a JSON object, UTF-8. `ifVersion`: only if the named document has this version (If-Match). */
   | {
       readonly type: "state";
@@ -87,7 +101,7 @@ export type HopRequest =
   /** The device's receive cursor: everything ≤ these offsets was delivered, handled (R35); no answer. */
   | { readonly type: "received"; readonly handle: number; readonly delivered: number; readonly handled: number }
   /** Is it stored (A6)? By series or by key. Answered only after every member acknowledged the epoch in a round begun after the question (R34). */
-  | { readonly type: "askSeries"; readonly request: number; readonly device: string; readonly publisher: string; readonly session: number; readonly series: number }
+  | { readonly type: "askSeries"; readonly request: number; readonly device: string; readonly session: number; readonly series: number }
   | { readonly type: "askKey"; readonly request: number; readonly device: string; readonly key: string }
   /** Makes a device known, and says how much of its stream is kept (0: as much as the broker keeps) / removes it with its data. */
   | { readonly type: "create"; readonly request: number; readonly device: string; readonly retain?: { readonly seconds: number; readonly entries: number } }
@@ -109,7 +123,7 @@ export type HopAnswer =
       readonly leftAt: number;
       readonly window: number;
       readonly attachment: number;
-      /** The integer that stands for this session on this link in this epoch. */
+      /** The integer that stands for this session on this link in this epoch; 0 for a server's session, whose publishes name it. */
       readonly handle: number;
       readonly generation: number;
       /** The device's receive cursor and its stream's end. */
@@ -142,11 +156,13 @@ export type HopAnswer =
   | { readonly type: "revoked"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** RESUME does not join on (R26), or the session or nonce is behind. `stored`: the nonce that OPEN found greater. */
   | { readonly type: "broken"; readonly request: number; readonly generation: number; readonly last: number; readonly code: "broken" | "taken_over"; readonly stored: bigint | undefined }
-  /** A keyed publish is committed (201, or 200 for a duplicate). */
+  /** A keyed or numbered publish is committed (201, or 200 for a duplicate). `offset` 0: a number that was stored before, whose offset is not kept. */
   | { readonly type: "stored"; readonly request: number; readonly offset: number; readonly duplicate: boolean }
+  /** A numbered publish that is not the next of its session (R27): acknowledges nothing. */
+  | { readonly type: "gap"; readonly request: number; readonly expected: number }
   | { readonly type: "changed"; readonly request: number; readonly version: number; readonly offset: number }
-  /** A6: stored (offset 0: a number known stored whose offset is not kept), not stored as of `position`, or forgotten. */
-  | { readonly type: "told"; readonly request: number; readonly is: "stored" | "absent" | "forgotten"; readonly offset: number; readonly position: number }
+  /** A6: stored (offset 0: a number known stored whose offset is not kept), spent on nothing, not stored as of `position`, or forgotten. */
+  | { readonly type: "told"; readonly request: number; readonly is: "stored" | "void" | "absent" | "forgotten"; readonly offset: number; readonly position: number }
   | { readonly type: "done"; readonly request: number }
   /** Not taken. `stale_table`, `bucket_paused`, `bucket_dark`: the gateway asks again. `version`: the document's (412). */
   | { readonly type: "failed"; readonly request: number; readonly code: ErrorCode; readonly detail: string; readonly version: number };

@@ -225,7 +225,7 @@ export class Workload implements Application {
   #askSeries(device: Device): void {
     const { session, series } = device.acked;
     if (session === 0 || series === 0 || !device.isWelcome) return;
-    this.#call({ type: "askSeries", device: device.id, publisher: "", session, series }, (answer) => {
+    this.#call({ type: "askSeries", device: device.id, session, series }, (answer) => {
       if (answer.type !== "told" || this.oracle(device.id).forced) return;
       check(answer.is !== "absent", "R34 (a wrong no)", () =>
         `${device.id} session ${session} series ${series} was acknowledged, and was told ${JSON.stringify(answer)}`);

@@ -5,16 +5,18 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, inDoubt, isDevice, isName, isSound, keyOf, plainCommand, publisherKey, revoked, takenOver, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, plainCommand, publisherKey, revoked, takenOver, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
 import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
+import type { Answered, Asker, Attachment, KeyInTail, Leaving, OpenInTail, Question, Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
 import type { StreamMachine } from "./machine.ts";
 import type { Applied, Result } from "./results.ts";
 import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
+import { ServerSeries } from "./server-series.ts";
 import { isOlder, type Session } from "./session.ts";
 import { Slab } from "./slab.ts";
 
@@ -27,38 +29,6 @@ const WAIT_FOR_KEY = 16;
 export interface LeaderLog {
   propose(payload: Uint8Array, wall: number): number;
   confirm(): number;
-}
-
-type Request<T extends HopRequest["type"]> = Extract<HopRequest, { type: T }>;
-/** Requests that are answered, and the ones among them that a round answers. */
-type Numbered = Extract<HopRequest, { request: number }>;
-type Attachment = Request<"open" | "resume" | "reattach">;
-type Question = Request<"askSeries" | "askKey"> | Attachment;
-
-interface Asker<R extends Numbered = Numbered> {
-  readonly to: GatewayId;
-  readonly request: R;
-}
-
-/** A keyed publish in the tail, and who else waits for it. */
-interface KeyInTail {
-  readonly fingerprint: string;
-  readonly index: number;
-  readonly also: Asker[];
-}
-
-/** A session whose presence is to go down, and who asked for it. */
-interface Leaving {
-  readonly detached: Detached;
-  readonly asker: Asker | undefined;
-}
-
-/** The newest open or attach of a publisher in the tail. */
-interface OpenInTail {
-  readonly nonce: bigint;
-  readonly session: number;
-  readonly attachment: number;
-  readonly index: number;
 }
 
 export class Admission implements Lead, Applied {
@@ -76,6 +46,7 @@ export class Admission implements Lead, Applied {
   #epoch = 0;
   readonly #slab = new Slab();
   readonly #seats = new Seats();
+  readonly #servers: ServerSeries;
   readonly #held = new Ring<{ readonly to: GatewayId; readonly request: HopRequest }>();
   /** Requests whose entry is in the tail, by its index. */
   readonly #inTail = new Map<number, Asker>();
@@ -100,6 +71,12 @@ export class Admission implements Lead, Applied {
     this.#machine = machine;
     this.#limits = limits;
     this.#answer = answer;
+    this.#servers = new ServerSeries(machine, this.#seats, {
+      full: () => this.#full,
+      admit: (session, series, kind, code, body) => this.#enterPublish(session, series, kind, code, body, 0, body.length),
+      answer: (to, given) => this.#ready.push({ to, answer: given }),
+      fail: (to, request, code) => this.#ready.push({ to, answer: failed(request, code) }),
+    });
   }
 
   serve(log: LeaderLog): void {
@@ -108,7 +85,7 @@ export class Admission implements Lead, Applied {
 
   /** What waits here (E4). */
   get waiting(): { readonly held: number; readonly inTail: number; readonly questions: number; readonly seats: number } {
-    return { held: this.#held.size, inTail: this.#inTail.size, questions: this.#questions.size, seats: this.#seats.size };
+    return { held: this.#held.size, inTail: this.#inTail.size + this.#servers.waiting, questions: this.#questions.size, seats: this.#seats.size };
   }
 
   // --- the replica (Lead) ---
@@ -130,6 +107,8 @@ export class Admission implements Lead, Applied {
     for (const { to, request } of this.#detachAskers) this.#fail(to, request, "stale_table");
     for (const { also } of this.#keysInTail.values()) for (const { to, request } of also) this.#fail(to, request, "stale_table");
     for (let asked = this.#questions.shift(); asked !== undefined; asked = this.#questions.shift()) this.#fail(asked.to, asked.request, "stale_table");
+    this.#servers.closed();
+    this.#answerReady();
     this.#inTail.clear();
     this.#keysInTail.clear();
     this.#opensInTail.clear();
@@ -171,7 +150,11 @@ export class Admission implements Lead, Applied {
     const place = placeOf(series, session.tail, session.window);
     if (place !== "next") this.#notNext(seat, series, place);
     else if (this.storageFull) this.#answer(seat.gateway, this.#refusal(session, "storage_full"));
-    else if (kind === PUBLISH_KIND.void) this.#admit(session, series, kind, voidCode(code), bytes, end, end);
+    else this.#enterPublish(session, series, kind, code, bytes, start, end);
+  }
+
+  #enterPublish(session: Admitted, series: number, kind: PublishKind, code: ErrorCode | undefined, bytes: Uint8Array, start: number, end: number): void {
+    if (kind === PUBLISH_KIND.void) this.#admit(session, series, kind, voidCode(code), bytes, end, end);
     else if (end - start > this.#limits.bodyBytes) this.#admit(session, series, PUBLISH_KIND.void, voidCode("too_large"), bytes, end, end);
     else this.#admit(session, series, kind, 0, bytes, start, end);
   }
@@ -205,6 +188,8 @@ export class Admission implements Lead, Applied {
         return this.#detach(from, request);
       case "keyed":
         return this.#keyed(from, request);
+      case "numbered":
+        return this.#numbered(from, request);
       case "state":
         return this.#state(from, request);
       case "received":
@@ -234,7 +219,7 @@ export class Admission implements Lead, Applied {
     if (!isDevice(device) || (publisher !== DEVICE_PUBLISHER && (attach || !isName(publisher)))) return this.#fail(from, request, "bad_request");
     const credential = this.#credentialOf(request);
     if (credential === undefined) return this.#ask(from, request);
-    const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
+    const full = attach && this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
     if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, takenOver(request.request, applied)); // R25
@@ -345,6 +330,14 @@ export class Admission implements Lead, Applied {
     if (index !== 0) this.#keysInTail.set(keyOf(request), { fingerprint, index, also: [] });
   }
 
+  #numbered(from: GatewayId, request: Request<"numbered">): void {
+    if (request.series < 1) return this.#fail(from, request, "bad_request");
+    const session = this.#servers.session(request, this.generation);
+    if (session === undefined) return this.#ask(from, request); // R34: only a round makes sure that there is none
+    this.#servers.publish(from, request, session);
+    this.#answerReady();
+  }
+
   #state(from: GatewayId, request: Request<"state">): void {
     const { device, which, how, document, ifVersion, trace = "" } = request;
     if (!isDevice(device)) return this.#fail(from, request, "bad_request");
@@ -360,11 +353,11 @@ export class Admission implements Lead, Applied {
   /** Why no further request may enter the log now. */
   get #full(): ErrorCode | undefined {
     if (this.storageFull) return "storage_full";
-    return this.#inTail.size >= this.#limits.waiting ? "overloaded" : undefined;
+    return this.#inTail.size + this.#servers.waiting >= this.#limits.waiting ? "overloaded" : undefined;
   }
 
   /** The entry's index; 0 when the request was refused and told so. */
-  #propose(from: GatewayId, request: Numbered, command: Command): number {
+  #propose(from: GatewayId, request: Answered, command: Command): number {
     const full = this.#full;
     if (full !== undefined) {
       this.#fail(from, request, full);
@@ -391,9 +384,15 @@ export class Admission implements Lead, Applied {
   #tellNow({ to, request }: Asker<Question>): void {
     if (request.type === "askKey") this.#answer(to, toldKey(this.#machine, request));
     else if (request.type === "askSeries") this.#answer(to, toldSeries(this.#machine, request));
+    else if (request.type === "numbered") this.#tellNumbered(to, request);
     else if (this.#credentialOf(request) === undefined) this.#fail(to, request, "unauthenticated"); // a deposed leader may lack a new one
     else if (request.type === "reattach") this.#tellReattach(to, request);
     else this.request(to, request); // the credential came meanwhile
+  }
+
+  #tellNumbered(to: GatewayId, request: Request<"numbered">): void {
+    if (this.#servers.session(request, this.generation) !== undefined) this.#numbered(to, request); // it was opened since the question
+    else this.#fail(to, request, this.#servers.missing(request));
   }
 
   #tellReattach(to: GatewayId, request: Request<"reattach">): void {
@@ -418,6 +417,7 @@ export class Admission implements Lead, Applied {
     const admitted = this.#seats.session(session.number);
     if (admitted === undefined) return;
     admitted.applied = series;
+    this.#servers.applied(session.number, series, code, session.device.end);
     if (code !== 0) admitted.voids.push(series, code);
     if (admitted.moved) return;
     admitted.moved = true;
@@ -428,6 +428,7 @@ export class Admission implements Lead, Applied {
     const admitted = this.#seats.session(session);
     if (admitted === undefined) return;
     admitted.tail = admitted.applied;
+    this.#servers.askAgain(session);
     for (const seat of admitted.seats) this.#ready.push({ to: seat.gateway, answer: this.#refusal(admitted, "gap") });
     this.#seats.forget(admitted);
   }
@@ -439,6 +440,7 @@ export class Admission implements Lead, Applied {
       if (admitted.moved) this.#ready.push({ to: seat.gateway, answer: ackOf(admitted) });
       this.#ready.push({ to: seat.gateway, answer: ended(seat) }); // R25: an older session is told
     }
+    this.#servers.askAgain(session);
     this.#seats.end(admitted);
     admitted.seats = [];
   }
@@ -497,10 +499,11 @@ export class Admission implements Lead, Applied {
   #attached(to: GatewayId, asked: Attachment, session: Session, last: number, attachment: number): HopAnswer {
     const { request } = asked;
     const by = { gateway: to, attachment, credential: this.#credentialOf(asked)! };
-    const seat = this.#seats.take(session, by, (gone) => this.#ready.push({ to: gone.gateway, answer: ended(gone) }));
+    const leaves = (gone: Seat): void => void this.#ready.push({ to: gone.gateway, answer: ended(gone) });
+    const handle = attachment === 0 ? 0 : this.#seats.take(session, by, leaves).handle; // a server needs no seat: its publishes name their session
     const { delivered, handled, end } = session.device;
     const { number, leftAt, window, generation } = session;
-    return { type: "attached", request, epoch: this.#epoch, session: number, last, leftAt, window, attachment, handle: seat.handle, generation, delivered, handled, end };
+    return { type: "attached", request, epoch: this.#epoch, session: number, last, leftAt, window, attachment, handle, generation, delivered, handled, end };
   }
 
   /** Numbers that applying made void, where their publisher may not have heard of it. */
@@ -530,7 +533,7 @@ export class Admission implements Lead, Applied {
   }
 
   #fail(to: GatewayId, request: HopRequest, code: ErrorCode): void {
-    if ("request" in request) this.#answer(to, { type: "failed", request: request.request, code, detail: "", version: 0 });
+    if ("request" in request) this.#answer(to, failed(request, code));
   }
 
   #session(device: string, publisher: string): Session | undefined {

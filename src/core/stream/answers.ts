@@ -8,7 +8,7 @@ import { DIGEST_BYTES } from "./credentials.ts";
 import type { StreamMachine } from "./machine.ts";
 import type { Result } from "./results.ts";
 import type { Admitted, Seat } from "./seats.ts";
-import type { Session } from "./session.ts";
+import { voidCodeOf, type Session } from "./session.ts";
 
 /** Greatest length of a device's id, a publisher's name and an idempotency key, bytes of UTF-8. */
 export const NAME_BYTES = 255;
@@ -68,6 +68,10 @@ export function takenOver(request: number, by: Session): HopAnswer {
   return { type: "broken", request, generation: by.generation, last: by.last, code: "taken_over", stored: by.nonce };
 }
 
+export function failed({ request }: { readonly request: number }, code: ErrorCode): HopAnswer {
+  return { type: "failed", request, code, detail: "", version: 0 };
+}
+
 export function ended({ session, attachment }: Seat): HopAnswer {
   return { type: "takenOver", device: session.device, publisher: session.publisher, session: session.number, attachment };
 }
@@ -88,12 +92,15 @@ export function toldKey(machine: StreamMachine, { request, device, key }: Extrac
   return { type: "told", request, is, offset: stored?.offset ?? 0, position: machine.index };
 }
 
+/** Of the device's current sessions, and of those that one of them names as the session it left. */
 export function toldSeries(machine: StreamMachine, asked: Extract<HopRequest, { type: "askSeries" }>): HopAnswer {
-  const { request, device, publisher, session: number, series } = asked;
-  const session = machine.devices.find(device)?.session(publisher);
-  const last = session?.number === number ? session.last : session?.left === number ? session.leftAt : undefined;
-  const isPast = last === undefined && number < (session?.number ?? machine.index + 1);
-  const is = isPast ? "forgotten" : series <= (last ?? 0) ? "stored" : "absent";
+  const { request, device, session: number, series } = asked;
+  const known = machine.devices.find(device);
+  const session = known?.numbered(number);
+  const last = session?.last ?? known?.sessions.find(({ left }) => left === number)?.leftAt;
+  const isPast = last === undefined && number <= machine.index;
+  const isVoid = session !== undefined && voidCodeOf(session, series) !== 0;
+  const is = isPast ? "forgotten" : series > (last ?? 0) ? "absent" : isVoid ? "void" : "stored";
   return { type: "told", request, is, offset: 0, position: machine.index };
 }
 

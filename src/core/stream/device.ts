@@ -60,6 +60,12 @@ export class Device {
     return undefined;
   }
 
+  /** The current session of this number. */
+  numbered(number: number): Session | undefined {
+    for (const session of this.sessions) if (session.number === number) return session;
+    return undefined;
+  }
+
   /** The device's own session: its presence. */
   get own(): Session | undefined {
     return this.session(DEVICE_PUBLISHER);

@@ -1,4 +1,4 @@
-// Seats: which gateway speaks for which session in this epoch, each under a handle, and what the leader has admitted of the session's series. Volatile; dropped when the leader is closed.
+// Seats: which gateway speaks for which device's session in this epoch, each under a handle, and what the leader has admitted of a session's series. Volatile; dropped when the leader is closed.
 
 import type { GatewayId } from "../hop.ts";
 import { publishNames } from "./commands.ts";
@@ -26,7 +26,6 @@ export interface Seat {
   readonly handle: number;
   readonly session: Admitted;
   readonly gateway: GatewayId;
-  /** 0: no socket stands behind it. */
   readonly attachment: number;
   /** Id of the credential by which it came, VOUCHED for none. */
   readonly credential: number;
@@ -35,9 +34,6 @@ export interface Seat {
   handled: number;
   cursorDue: boolean;
 }
-
-/** Gateways that may speak for one server's session at once; the one that came first makes room. */
-const SEATS_OF_SESSION = 16;
 
 export class Seats {
   /** Handles only rise, over epochs too: one that a gateway still uses never means another session. */
@@ -57,16 +53,18 @@ export class Seats {
     return this.#sessions.get(number);
   }
 
-  /** Seats the gateway; whoever spoke for the session and does no longer is left to `leaves`. */
+  /** What is admitted of the session; `forget` lets go of it. */
+  admitted(session: Session): Admitted {
+    return this.#sessions.get(session.number) ?? this.#admit(session);
+  }
+
+  /** Seats the gateway of a device's socket; whoever spoke for the session and does no longer is left to `leaves`. */
   take(session: Session, by: Pick<Seat, "gateway" | "attachment" | "credential">, leaves: (seat: Seat) => void): Seat {
-    const { gateway, attachment } = by;
-    const admitted = this.#sessions.get(session.number) ?? this.#admit(session);
+    const { gateway } = by;
+    const admitted = this.admitted(session);
     for (const seat of [...admitted.seats]) {
-      if (sameGateway(seat.gateway, gateway)) this.drop(seat);
-      else if (attachment !== 0 || admitted.seats.length >= SEATS_OF_SESSION) {
-        leaves(seat);
-        this.drop(seat);
-      }
+      if (!sameGateway(seat.gateway, gateway)) leaves(seat);
+      this.drop(seat);
     }
     this.#lastHandle += 1;
     const seat: Seat = { handle: this.#lastHandle, session: admitted, ...by, delivered: 0, handled: 0, cursorDue: false };
@@ -104,7 +102,9 @@ export class Seats {
   }
 
   #admit({ number, device, publisher, window, last }: Session): Admitted {
-    return { number, device: device.id, publisher, window, names: publishNames(device.id, publisher), tail: last, applied: last, voids: [], moved: false, seats: [] };
+    const admitted: Admitted = { number, device: device.id, publisher, window, names: publishNames(device.id, publisher), tail: last, applied: last, voids: [], moved: false, seats: [] };
+    this.#sessions.set(number, admitted);
+    return admitted;
   }
 }
 

@@ -62,3 +62,9 @@ export function rememberVoid(session: Session, series: number, code: number): vo
   session.voids.splice(0, drop);
   session.voids.push(series, code);
 }
+
+/** Why this number is void, as a code of the log; 0 where it is stored, or void for no reason that is remembered. */
+export function voidCodeOf(session: Session, series: number): number {
+  for (let i = 0; i < session.voids.length; i += 2) if (session.voids[i] === series) return session.voids[i + 1]!;
+  return 0;
+}

@@ -72,7 +72,7 @@ class World {
       case "state":
         return this.#send({ type: "state", device, which: "desired", how: "patch", document: new TextEncoder().encode(`{"a":${a}}`), ifVersion: undefined }, from);
       case "askSeries":
-        return this.#send({ type: "askSeries", device, publisher: "", session, series: a }, from);
+        return this.#send({ type: "askSeries", device, session, series: a }, from);
       case "askKey":
         return this.#send({ type: "askKey", device, key: KEYS[a % 2]! }, from);
       case "received":

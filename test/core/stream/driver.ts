@@ -111,6 +111,11 @@ export class Bench {
     this.admission.publish(handle, series, kind, bytes, 0, bytes.length);
   }
 
+  /** A publish of a server's own series to the device "d", under a request number of its own, which is returned. */
+  numbered(session: number, series: number, text = `message ${series}`, more: Partial<Extract<HopRequest, { type: "numbered" }>> = {}, from = GATEWAY): number {
+    return this.send({ type: "numbered", device: "d", session, series, kind: PUBLISH_KIND.message, code: undefined, body: body(text), ...more }, from);
+  }
+
   /** Answers of a type that went out since the last call of this method or `forget`. */
   take<T extends HopAnswer["type"]>(type: T): Extract<HopAnswer, { type: T }>[] {
     const taken = this.answers.filter(({ answer }) => answer.type === type).map(({ answer }) => answer as Extract<HopAnswer, { type: T }>);

@@ -149,7 +149,7 @@ describe("questions (R34)", () => {
     bench.commit();
     const second = bench.ask("attached", { type: "open", device: "d", publisher: "", nonce: 2n, window: 8, leaves: first.session, attach: true });
     const told = (session: number, series: number): string => {
-      const asked = bench.send({ type: "askSeries", device: "d", publisher: "", session, series });
+      const asked = bench.send({ type: "askSeries", device: "d", session, series });
       bench.admission.confirmed(bench.rounds);
       return bench.answerTo("told", asked).is;
     };

@@ -69,8 +69,8 @@ describe("OPEN (R25)", () => {
     const device = bench.device("d");
     const server = bench.ask("attached", open(1n, { publisher: "billing", attach: false }));
     bench.publish(device.handle, 1, "up");
-    bench.publish(server.handle, 1, "down");
-    bench.publish(server.handle, 2, "down");
+    bench.numbered(server.session, 1, "down");
+    bench.numbered(server.session, 2, "down");
     bench.commit();
     expect(bench.stream("d").map(({ type, publisher, session, series }) => [type, publisher, session, series])).toEqual([
       ["presence", "", device.session, 0], ["uplink", "", device.session, 1],

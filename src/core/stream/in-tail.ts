@@ -1,0 +1,36 @@
+// What the admission remembers of requests whose entry is in the log's tail, or that wait for a round.
+
+import type { GatewayId, HopRequest } from "../hop.ts";
+import type { Detached } from "./commands.ts";
+
+export type Request<T extends HopRequest["type"]> = Extract<HopRequest, { type: T }>;
+/** Requests that are answered, and the ones among them that a round answers. */
+export type Answered = Extract<HopRequest, { request: number }>;
+export type Attachment = Request<"open" | "resume" | "reattach">;
+export type Question = Request<"askSeries" | "askKey" | "numbered"> | Attachment;
+
+export interface Asker<R extends Answered = Answered> {
+  readonly to: GatewayId;
+  readonly request: R;
+}
+
+/** A keyed publish in the tail, and who else waits for it. */
+export interface KeyInTail {
+  readonly fingerprint: string;
+  readonly index: number;
+  readonly also: Asker[];
+}
+
+/** A session whose presence is to go down, and who asked for it. */
+export interface Leaving {
+  readonly detached: Detached;
+  readonly asker: Asker | undefined;
+}
+
+/** The newest open or attach of a publisher in the tail. */
+export interface OpenInTail {
+  readonly nonce: bigint;
+  readonly session: number;
+  readonly attachment: number;
+  readonly index: number;
+}
