@@ -20,7 +20,7 @@ export class StreamOracle {
   readonly #sessions = new Map<string, OpenSession>();
   /** `session of device` → series → what is stored under it; "" for a void. */
   readonly #stored = new Map<string, Map<number, string>>();
-  /** Messages of each device and publisher in the order of its stream. */
+  /** `device/publisher` → its messages in the stream. */
   readonly #messages = new Map<string, number>();
   /** `device key` → messages stored under it, at their time. */
   readonly #keys = new Map<string, string[]>();
@@ -60,14 +60,15 @@ export class StreamOracle {
     if (!this.#log.forced()) check(this.#keys.has(`${device} ${key}`), "5 (answered, but not stored)", () => `key ${key} of ${device}`);
   }
 
-  /** How many messages of a device are in its stream. */
-  count(device: string): number {
-    return this.#messages.get(device) ?? 0;
+  /** How many messages of a publisher are in the device's stream. */
+  count(device: string, publisher: string): number {
+    return this.#messages.get(`${device}/${publisher}`) ?? 0;
   }
 
   #publish(payload: Uint8Array): void {
     const device = publishDevice(payload);
-    const session = this.#sessions.get(`${device}/${publishPublisher(payload)}`);
+    const who = `${device}/${publishPublisher(payload)}`;
+    const session = this.#sessions.get(who);
     const series = publishSeries(payload);
     if (session === undefined || session.number !== publishSession(payload) || series !== session.last + 1) return; // without effect
     session.last = series;
@@ -78,12 +79,12 @@ export class StreamOracle {
     const text = isVoid ? "" : textOf(publishBody(payload));
     stored.set(series, text);
     if (publishKind(payload) !== PUBLISH_KIND.message) return;
-    // A device numbers its messages for itself: they are stored once each, in the order in which it gave them.
+    // A publisher numbers its messages for itself: they are stored once each, in the order in which it gave them.
     const given = Number(text.split(":")[1]);
-    const before = this.#messages.get(device) ?? 0;
-    check(given > before, "13 (stored twice, or out of order)", () => `${device}: message ${given} after ${before}`);
-    check(given === before + 1, "11 (a message is missing)", () => `${device}: message ${given} after ${before}`);
-    this.#messages.set(device, given);
+    const before = this.#messages.get(who) ?? 0;
+    check(given > before, "13 (stored twice, or out of order)", () => `${who}: message ${given} after ${before}`);
+    check(given === before + 1, "11 (a message is missing)", () => `${who}: message ${given} after ${before}`);
+    this.#messages.set(who, given);
   }
 }
 

@@ -4,12 +4,14 @@ import { ERRORS } from "../../src/base/errors.ts";
 import { Prng } from "../../src/base/prng.ts";
 import type { DeviceSocket, GatewayAnswer, GatewayRequest } from "../../src/core/gateway/types.ts";
 import { bucketOf } from "../../src/core/hash.ts";
+import { DEVICE_PUBLISHER } from "../../src/core/hop.ts";
 import { BACKEND, indexesOf, view } from "../../src/core/stream/view.ts";
 import { Channels } from "./channels.ts";
 import type { Cluster, Site } from "./cluster.ts";
 import { SimNode } from "./core-node.ts";
 import { Device } from "./device.ts";
 import type { SimRecovery } from "./disk.ts";
+import { Publisher } from "./publisher.ts";
 import type { Application } from "./run.ts";
 import { StreamOracle, bodyOf, textOf } from "./stream-oracle.ts";
 import { check } from "./world.ts";
@@ -30,6 +32,8 @@ export class Workload implements Application {
   #channels!: Channels;
   #random = new Prng(0);
   readonly #devices: Device[] = [];
+  /** In some cases there is a server with a series of its own to the first device. */
+  #publisher: Publisher | undefined;
   readonly #streams = new Map<number, StreamOracle>();
   /** `device key` → the offset it was answered with. */
   readonly #offsets = new Map<string, number>();
@@ -53,6 +57,8 @@ export class Workload implements Application {
       cluster.world.after(60_000 + this.#random.below(100_000), undefined, "dial", device.id, () => device.connect());
     }
     for (let client = 0; client < workload.clients; client += 1) this.#next();
+    const random = new Prng(seed + 3);
+    if (random.chance(0.4)) cluster.world.after(80_000, undefined, "publisher", "d0", () => this.#startPublisher(random, workload.everyMs));
   }
 
   /** The last of several devices leaves for good, if its gateway has welcomed it: its presence must go down. */
@@ -60,6 +66,18 @@ export class Workload implements Application {
     this.#stopped = true;
     const last = this.#devices.at(-1)!;
     if (this.#devices.length > 1 && last.isWelcome) last.leave();
+  }
+
+  #startPublisher(random: Prng, everyMs: number): void {
+    const publisher = new Publisher(this, "d0", random);
+    this.#publisher = publisher;
+    const again = (): void => {
+      if (this.#stopped) return;
+      if (random.chance(0.05)) publisher.restart();
+      else for (let burst = random.between(1, 4); burst > 0; burst -= 1) publisher.publish();
+      this.cluster.world.after(random.between(1, everyMs * 8000), undefined, "publisher", "d0", again);
+    };
+    again();
   }
 
   unfinished(): string | undefined {
@@ -72,13 +90,19 @@ export class Workload implements Application {
       const isUp = own !== undefined && own.attachment !== 0;
       if (isUp === device.hasLeft) return `${device.id} has ${isUp ? "left, and its presence is up" : "a socket, and its presence is down"}`; // invariant 21
     }
+    if (this.#publisher !== undefined && this.#publisher.waiting > 0) return `the publisher to ${this.#publisher.device} holds ${this.#publisher.waiting} messages`;
     return undefined;
   }
 
   finish(): void {
+    const publisher = this.#publisher;
+    if (publisher !== undefined && !this.oracle(publisher.device).forced) {
+      const stored = this.streams(publisher.device).count(publisher.device, publisher.name);
+      check(stored === publisher.given, "5 (messages are missing)", () => `the publisher to ${publisher.device} gave ${publisher.given}, ${stored} are stored`);
+    }
     for (const device of this.#devices) {
       if (this.oracle(device.id).forced || device.hasLeft) continue;
-      const stored = this.streams(device.id).count(device.id);
+      const stored = this.streams(device.id).count(device.id, DEVICE_PUBLISHER);
       check(stored === device.given, "5 (messages are missing)", () => `${device.id} gave ${device.given}, ${stored} are stored`);
       this.#readStream(device.id);
     }
@@ -163,7 +187,7 @@ export class Workload implements Application {
     else if (what < 19) this.#askSeries(device);
     else if (this.#random.chance(0.5)) device.hangUp();
     else if (this.#random.chance(0.4)) this.#openLate(device);
-    else this.#call({ type: this.#random.pick(["create", "remove"] as const), device: "other" }, () => undefined);
+    else this.call({ type: this.#random.pick(["create", "remove"] as const), device: "other" }, () => undefined);
   }
 
   /** An OPEN of long ago arrives: its nonce is behind, so it takes nothing over (R25). */
@@ -184,7 +208,7 @@ export class Workload implements Application {
     // Some have expired when they arrive, or by the time they commit; one of those is never stored under its key.
     const expires = this.#random.chance(0.1) ? this.cluster.wallMs(this.cluster.sites[0]!) + this.#random.between(-50, 20) : 0;
     const request: GatewayRequest = { type: "keyed", device, key, fingerprint: "0".repeat(32), body: bodyOf(key), expires };
-    this.#call(request, (answer) => {
+    this.call(request, (answer) => {
       if (answer.type !== "stored") return;
       this.cluster.checker.answers += 1;
       this.streams(device).keyIsStored(device, key);
@@ -201,7 +225,7 @@ export class Workload implements Application {
     const which = this.#random.pick(["reported", "desired"] as const);
     const how = this.#random.pick(["put", "patch"] as const);
     const ifVersion = this.#random.chance(0.3) ? this.#random.below(4) : undefined;
-    this.#call({ type: "state", device, which, how, document, ifVersion }, (answer) => {
+    this.call({ type: "state", device, which, how, document, ifVersion }, (answer) => {
       if (answer.type !== "changed" || this.oracle(device).forced) return;
       check(ifVersion === undefined || answer.version === ifVersion + 1, "5 (If-Match of another version)", () =>
         `${ifVersion}, then ${answer.version}`);
@@ -215,7 +239,7 @@ export class Workload implements Application {
     if (this.#offsets.size === 0) return;
     const [name, offset] = this.#random.pick([...this.#offsets]);
     const [device, key] = name.split(" ") as [string, string];
-    this.#call({ type: "askKey", device, key }, (answer) => {
+    this.call({ type: "askKey", device, key }, (answer) => {
       if (answer.type !== "told" || this.oracle(device).forced) return;
       check(answer.is === "stored" && answer.offset === offset, "R34 (a wrong no)", () =>
         `${key} of ${device} is at ${offset}, and was told ${JSON.stringify(answer)}`);
@@ -225,14 +249,15 @@ export class Workload implements Application {
   #askSeries(device: Device): void {
     const { session, series } = device.acked;
     if (session === 0 || series === 0 || !device.isWelcome) return;
-    this.#call({ type: "askSeries", device: device.id, session, series }, (answer) => {
+    this.call({ type: "askSeries", device: device.id, session, series }, (answer) => {
       if (answer.type !== "told" || this.oracle(device.id).forced) return;
       check(answer.is !== "absent", "R34 (a wrong no)", () =>
         `${device.id} session ${session} series ${series} was acknowledged, and was told ${JSON.stringify(answer)}`);
     });
   }
 
-  #call(request: GatewayRequest, settled: (answer: GatewayAnswer) => void): void {
+  /** Asks at node after node until it is answered for good. */
+  call(request: GatewayRequest, settled: (answer: GatewayAnswer) => void): void {
     this.#calls += 1;
     this.#try({ request, settled, tries: 0 });
   }

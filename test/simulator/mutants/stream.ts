@@ -14,6 +14,14 @@ export const streamMutants: Mutant[] = [
     budget: 200,
   },
   {
+    name: "a server's number sent again is answered before the original commits",
+    rule: "R27",
+    file: `${STREAM}/server-series.ts`,
+    find: "if (request.series > applied) this.#wait(to, request);",
+    replace: "if (false) this.#wait(to, request);",
+    budget: 400,
+  },
+  {
     name: "a gap is accepted",
     rule: "R27",
     file: `${STREAM}/series.ts`,
