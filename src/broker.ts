@@ -1,6 +1,5 @@
 // The composition root: the only file that wires storage, control log, node and front-ends into a running broker.
 
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
 import type { NodeLimits } from "./core/node.ts";
@@ -8,7 +7,8 @@ import { startDeviceServer } from "./device/server.ts";
 import { startHttpServer } from "./http/server.ts";
 import { RunningNode } from "./node/node.ts";
 import { createLog, type Log } from "./observe/log.ts";
-import { createMetrics } from "./observe/metrics.ts";
+import { LoopWatch } from "./observe/loop.ts";
+import { createMetrics, together, type Reading, type Readings } from "./observe/metrics.ts";
 import { version } from "./observe/version.ts";
 import { StorageError } from "./storage/errors.ts";
 import { openStorage } from "./storage/open.ts";
@@ -54,23 +54,20 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
         },
         retention: { seconds: settings.retainSeconds, bytes: settings.retainBytes },
         failed: stop,
-        full: (isFull) => (isFull ? log.error("the disk is full: writes are refused with storage_full until there is space") : log.info("the disk has space again")),
+        full: (isFull) => (isFull ? log.error({ code: "storage_full" }, "the disk is full: writes are refused with storage_full until there is space") : log.info({ code: "storage_ok" }, "the disk has space again")),
       },
       relay.connect,
     );
     undo.unshift(() => node.stop());
-    const loop = monitorEventLoopDelay({ resolution: 10 });
-    loop.enable();
-    const metrics = createMetrics({
-      build: { version: version(), node: settings.node },
-      numbers: () => node.status().numbers,
-      waiting: () => node.status().waiting,
-      histograms: { event_loop_delay: loop, log_write: storage.log.writeTimes },
-    });
+    const loop = new LoopWatch(log);
+    undo.unshift(async () => loop.stop());
     const device = await startDeviceServer({ node, settings, log });
     undo.unshift(() => device.close());
+    const metrics = createMetrics(() => readings());
     const http = await startHttpServer({ node, settings, log, metrics });
-    log.info({ http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
+    const build: Reading = { labels: { version: version(), node: settings.node, runtime: process.version }, value: 1 };
+    const readings = (): Readings => together({ build_info: [build] }, node.readings(), loop.readings(), device.readings(), http.readings());
+    log.info({ code: "ready", http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
     let drained: Promise<unknown> | undefined;
     const drain = async (): Promise<void> => {
       drained ??= Promise.all([http.close(), device.close()]);
@@ -83,7 +80,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
       drain,
       async close() {
         await drain();
-        loop.disable();
+        loop.stop();
         await node.stop();
         await control.close();
         await storage.close();

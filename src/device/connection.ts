@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
 import type { DeviceLine, DeviceSocket, Welcome } from "../core/gateway/types.ts";
 import type { NodeApi } from "../node/api.ts";
+import type { Log } from "../observe/log.ts";
 import type { Kind } from "../wire/body.ts";
 import {
   type FromDevice, type HelloFrame, MAX_HELLO_BYTES, PROTOCOL, readFromDevice, type Voided, writeAck, writeBroken, writeClose, writeCredit, writePong, writeRefuse,
@@ -12,6 +13,7 @@ import {
 import { Deframer, type FrameSink } from "../wire/frame.ts";
 import type { Writer } from "../wire/msgpack.ts";
 import { maxWindow, narrow, widen } from "../wire/series.ts";
+import type { DeviceCounts } from "./counts.ts";
 import { Deliveries, type DeliveryWay } from "./deliveries.ts";
 import type { DeviceLimits } from "./limits.ts";
 import type { WheelItem } from "./wheel.ts";
@@ -20,6 +22,8 @@ import type { WheelItem } from "./wheel.ts";
 export interface ConnectionKeeper {
   readonly node: NodeApi;
   readonly limits: DeviceLimits;
+  readonly counts: DeviceCounts;
+  readonly log: Log;
   /** Ticks since the start, and their length in milliseconds. */
   readonly tick: number;
   readonly tickMs: number;
@@ -46,6 +50,8 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   slot = -1;
   readonly socket: Socket;
   readonly address: string;
+  /** Counts from 1 with each start of the node: names it in the log. */
+  readonly number: number;
   line: DeviceLine | undefined;
   isDirty = false;
   readonly #keeper: ConnectionKeeper;
@@ -62,14 +68,20 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   /** Number of the last PUBLISH, wide: the next is widened by it (R28). */
   #near = 0;
   #ack = -1;
+  /** Everything up to it has been acknowledged in this session. */
+  #acked = 0;
+  /** The one message of this connection whose answer is timed, and when it came; 0: none. */
+  #timed = 0;
+  #timedAt = 0;
   #voids: Voided[] | undefined;
   #out: Writer | undefined;
   #deliveries: Deliveries | undefined;
 
-  constructor(keeper: ConnectionKeeper, socket: Socket, address: string) {
+  constructor(keeper: ConnectionKeeper, socket: Socket, address: string, number: number) {
     this.#keeper = keeper;
     this.socket = socket;
     this.address = address;
+    this.number = number;
     this.#phaseTick = this.#heardTick = keeper.tick;
   }
 
@@ -102,6 +114,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
 
   /** The socket is gone, by whichever side. */
   gone(): void {
+    if (!this.#isOver) this.#ended("lost");
     this.#phase = "closed";
     this.#releaseLine();
     if (this.#out !== undefined) this.#keeper.giveWriter(this.#out);
@@ -182,6 +195,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
 
   hello(hello: HelloFrame): void {
     if (this.#phase !== "hello" && this.#phase !== "broken") throw outOfTurn("HELLO");
+    this.#keeper.counts.hellos += 1;
     const waitMs = this.#keeper.admit();
     if (waitMs > 0) return this.close("overloaded", "Too many devices connect at once.", waitMs);
     const { limits, node } = this.#keeper;
@@ -199,6 +213,11 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     const wide = widen(series, this.#wrap, this.#near);
     if (wide < 1) throw new BellhopError("protocol", "A series number below 1.");
     this.#near = wide;
+    if (wide <= this.#acked) this.#keeper.counts.duplicates += 1;
+    else if (this.#timed === 0) {
+      this.#timed = wide;
+      this.#timedAt = performance.now();
+    }
     this.line!.publish(wide, kind, bytes, start, end);
   }
 
@@ -219,6 +238,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
 
   goodbye(): void {
     if (this.#phase !== "open") return this.#passOver("GOODBYE");
+    this.#ended("goodbye");
     this.#enter("closing");
     this.#releaseLine();
     this.flush();
@@ -239,7 +259,8 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     const { session, last, leftAt, generation, delivered, handled, end } = welcome;
     const window = Math.min(welcome.window, maxWindow(this.#wrap));
     const receiveWindow = Math.min(hello.receiveWindow, limits.receiveWindow);
-    this.#near = last;
+    this.#near = this.#acked = last;
+    this.#timed = 0;
     this.#ack = -1;
     this.#voids = undefined;
     this.#heardTick = this.#keeper.tick;
@@ -248,21 +269,33 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
       protocol: PROTOCOL, session, last, leftAt, generation, window, wrap: this.#wrap, keepAlive: this.#keepAliveSeconds, maxFrame: limits.frameBytes,
       receiveWindow, delivered, handled, end,
     });
+    this.#keeper.log.debug({ code: "connected", device: hello.device, connection: this.number, address: this.address, session }, "device connected");
     this.#deliveries = new Deliveries(node, this, hello.device, receiveWindow, hello.maxFrame, hello.after, handled, end, hello.desired);
     if (this.#isOver) this.#stopDeliveries(); // its first frame was too large
   }
 
   ack(series: number): void {
+    const { counts } = this.#keeper;
+    counts.stored += Math.max(0, series - this.#acked);
+    this.#acked = Math.max(this.#acked, series);
+    if (this.#timed !== 0 && series >= this.#timed) {
+      counts.publishTimes.record(performance.now() - this.#timedAt);
+      this.#timed = 0;
+    }
     this.#ack = series;
     this.#soon();
     if (this.#isPaused) this.#resume();
   }
 
   voided(series: number, code: ErrorCode): void {
+    this.#keeper.counts.refused.add(code);
+    this.#keeper.counts.stored -= 1; // the ACK that covers it counts it
     (this.#voids ??= []).push({ series: narrow(series, this.#wrap), code });
   }
 
   refuse(expected: number, code: ErrorCode): void {
+    this.#keeper.counts.refused.add(code);
+    this.#timed = 0;
     writeRefuse(this.writer(), narrow(expected, this.#wrap), code, ERRORS[code].retryable);
   }
 
@@ -272,6 +305,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
 
   broken(generation: number, last: number, nonce = 0n): void {
     if (this.#phase !== "opening" && this.#phase !== "open") return;
+    this.#keeper.counts.broken += 1;
     writeBroken(this.writer(), generation, last, nonce);
     this.line = undefined; // the gateway has let go of it
     this.#stopDeliveries();
@@ -281,6 +315,8 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   /** The gateway closes, and has let go of the line; or there is none yet. */
   close(code: ErrorCode, detail: string, retryAfterMs: number): void {
     if (this.#isOver) return;
+    this.#ended(code, detail);
+    if (this.#phase === "hello" || this.#phase === "opening") this.#keeper.counts.hellosRefused.add(code);
     writeClose(this.writer(), code, detail, retryAfterMs, ERRORS[code].retryable);
     this.line = undefined;
     this.#stopDeliveries();
@@ -309,6 +345,10 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     return (this.#out ??= this.#keeper.takeWriter());
   }
 
+  get counts(): DeviceCounts {
+    return this.#keeper.counts;
+  }
+
   tooLarge(what: string): void {
     this.refuseAndClose("too_large", what);
   }
@@ -330,6 +370,12 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     this.#ack = -1;
     writeAck((this.#out ??= this.#keeper.takeWriter()), series, this.#voids);
     this.#voids = undefined;
+  }
+
+  #ended(code: ErrorCode | "goodbye" | "lost", detail = ""): void {
+    const { counts, log } = this.#keeper;
+    counts.closed.add(code);
+    log.debug({ code, device: this.device, connection: this.number, address: this.address, detail }, "connection ended");
   }
 
   #releaseLine(): void {

@@ -6,6 +6,7 @@ import type { NodeApi, StreamPage, StreamWatcher } from "../node/api.ts";
 import { decodeBody } from "../wire/body.ts";
 import { type Document, writeDeliver, writeDocument, writeMissed } from "../wire/device.ts";
 import type { Writer } from "../wire/msgpack.ts";
+import type { DeviceCounts } from "./counts.ts";
 
 const DOWNLINK = 2;
 const STATE = 8;
@@ -21,6 +22,7 @@ const NO_DOCUMENT: Document = { version: 0, json: new TextEncoder().encode("{}")
 /** The connection, as deliveries see it. */
 export interface DeliveryWay {
   readonly line: DeviceLine | undefined;
+  readonly counts: DeviceCounts;
   /** The device reads what it is sent: more may be written. */
   readonly hasRoom: boolean;
   /** Where frames go; sent at the end of the turn. */
@@ -117,15 +119,24 @@ export class Deliveries implements StreamWatcher {
   #take(page: StreamPage): void {
     this.#reading = false;
     if (this.#stopped) return;
-    if (page.gap !== undefined) writeMissed(this.#way.writer(), page.gap.from, page.gap.to, "forgotten");
+    const { counts } = this.#way;
+    if (page.gap !== undefined) {
+      counts.missed.add("forgotten");
+      writeMissed(this.#way.writer(), page.gap.from, page.gap.to, "forgotten");
+    }
     const now = Date.now();
     for (const entry of page.entries) {
       const { expires } = decodeBody(entry.body);
-      if (expires !== 0 && expires <= now) continue; // A13
+      if (expires !== 0 && expires <= now) {
+        counts.expired += 1; // A13
+        continue;
+      }
       if (entry.body.length + DELIVER_OVERHEAD_BYTES > this.#maxFrame) {
+        counts.missed.add("too_large");
         writeMissed(this.#way.writer(), entry.offset, entry.offset, "too_large");
         continue;
       }
+      counts.deliveries += 1;
       writeDeliver(this.#way.writer(), entry.offset, entry.body, entry.time);
       (this.#out ??= new Ring<number>(4)).push(entry.offset);
     }

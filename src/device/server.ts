@@ -4,10 +4,11 @@ import { createServer, type Server, type Socket } from "node:net";
 import { BrokenInvariant } from "../base/assert.ts";
 import type { Settings } from "../config.ts";
 import type { NodeApi } from "../node/api.ts";
-import type { Log } from "../observe/log.ts";
+import { SeldomLog, type Log } from "../observe/log.ts";
 import { Writer } from "../wire/msgpack.ts";
 import { Admission } from "./admission.ts";
 import { Connection, type ConnectionKeeper } from "./connection.ts";
+import { DeviceCounts } from "./counts.ts";
 import { type DeviceLimits, deviceLimits } from "./limits.ts";
 import { Wheel } from "./wheel.ts";
 
@@ -16,6 +17,8 @@ export interface DeviceServer {
   readonly address: string;
   /** Connections at present. */
   readonly connections: number;
+  /** What it has counted. */
+  readings(): ReturnType<DeviceCounts["readings"]>;
   /** Stops listening, and closes every connection with `stopping` and a slot to come back in. Resolves when all are gone. */
   close(): Promise<void>;
 }
@@ -41,8 +44,10 @@ export async function startDeviceServer(parts: { readonly node: NodeApi; readonl
 export class TcpServer implements DeviceServer, ConnectionKeeper {
   readonly node: NodeApi;
   readonly limits: DeviceLimits;
+  readonly counts = new DeviceCounts();
   readonly tickMs = TICK_MS;
-  readonly #log: Log;
+  readonly log: Log;
+  readonly #failures: SeldomLog;
   readonly #server: Server;
   readonly #wheel = new Wheel<Connection>();
   readonly #admission: Admission;
@@ -58,7 +63,8 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
   constructor(node: NodeApi, limits: DeviceLimits, log: Log) {
     this.node = node;
     this.limits = limits;
-    this.#log = log;
+    this.log = log;
+    this.#failures = new SeldomLog(log);
     this.#admission = new Admission(limits.hellosPerSecond, limits.hellosAtOnce);
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
@@ -71,6 +77,10 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
     return this.#open.size;
   }
 
+  readings(): ReturnType<DeviceCounts["readings"]> {
+    return this.counts.readings(this.connections);
+  }
+
   async listen(address: string): Promise<void> {
     const colon = address.lastIndexOf(":");
     const host = address.slice(0, colon).replace(/^\[|\]$/g, "");
@@ -78,7 +88,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
       this.#server.once("error", reject);
       this.#server.listen({ host, port: Number(address.slice(colon + 1)), backlog: BACKLOG }, () => {
         this.#server.off("error", reject);
-        this.#server.on("error", (error) => this.#log.error({ err: error }, "the device port"));
+        this.#server.on("error", (error) => this.log.error({ err: error }, "the device port"));
         resolve();
       });
     });
@@ -107,9 +117,10 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
   #accept(socket: DeviceTcp): void {
     // In the tick of the accept: an error without a listener would end the process.
     socket.on("error", onError);
+    this.counts.taken += 1;
     const address = socket.remoteAddress ?? "";
     const fromThere = this.#perAddress.get(address) ?? 0;
-    const connection = new Connection(this, socket, address);
+    const connection = new Connection(this, socket, address, this.counts.taken);
     socket.bellhop = connection;
     const isFull = this.#open.size >= this.limits.connections || fromThere >= this.limits.connectionsPerAddress;
     this.#open.add(connection);
@@ -161,7 +172,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
 
   failed(connection: Connection, error: unknown): void {
     if (error instanceof BrokenInvariant) return this.node.fail(error);
-    this.#log.error({ err: error, device: connection.device }, "a connection failed");
+    this.#failures.write("error", { code: "internal", err: error, device: connection.device, connection: connection.number }, "a connection failed");
     connection.refuseAndClose("internal", "");
   }
 

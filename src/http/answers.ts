@@ -4,7 +4,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { BrokenInvariant } from "../base/assert.ts";
 import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
 import type { NodeApi } from "../node/api.ts";
-import type { Log } from "../observe/log.ts";
+import { SeldomLog, type Log } from "../observe/log.ts";
 import { traceOf } from "./trace.ts";
 
 export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
@@ -47,6 +47,7 @@ export function sendJson(reply: FastifyReply, text: string): FastifyReply {
 
 /** Everything that a route throws, and everything that the framework refuses before a route. A broken invariant stops the node. */
 export function errorHandler(log: Log, node: NodeApi) {
+  const failures = new SeldomLog(log);
   return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void => {
     const known = asBellhopError(error);
     if (known !== undefined) {
@@ -54,7 +55,7 @@ export function errorHandler(log: Log, node: NodeApi) {
       return;
     }
     if (error instanceof BrokenInvariant) node.fail(error);
-    else log.error({ err: error, method: request.method, url: request.url, trace: traceOf(request) }, "request failed");
+    else failures.write("error", { code: "internal", err: error, method: request.method, url: request.url, traceparent: traceOf(request) }, "request failed");
     void sendProblem(reply, "internal");
   };
 }

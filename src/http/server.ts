@@ -3,7 +3,7 @@
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type RawServerDefault } from "fastify";
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type onSendHookHandler, type RawServerDefault } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { BellhopError } from "../base/errors.ts";
@@ -15,6 +15,7 @@ import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
+import { httpReadings, RouteCounts } from "./counts.ts";
 import { refuseUnknownParameters } from "./query.ts";
 import { deviceRoutes } from "./routes/devices.ts";
 import { errorRoutes } from "./routes/errors.ts";
@@ -25,9 +26,18 @@ import { streamRoutes } from "./routes/stream.ts";
 
 export type Server = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
+declare module "fastify" {
+  interface FastifyRequest {
+    /** By the monotonic clock, milliseconds. */
+    arrivedAt: number;
+  }
+}
+
 export interface HttpServer {
   /** HOST:PORT where it listens; the real port where 0 was asked for. */
   readonly address: string;
+  /** What it has counted. */
+  readings(): ReturnType<typeof httpReadings>;
   /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds`, then connections are cut. */
   close(): Promise<void>;
 }
@@ -50,11 +60,23 @@ const MAX_PARAMETER_LENGTH = 1024;
 export async function startHttpServer(parts: HttpServerParts): Promise<HttpServer> {
   const { settings } = parts;
   const stop = new AbortController();
+  const followers = new FollowerPlaces(settings.maxFollowers);
+  const routes = new Map<string, RouteCounts>();
+  let taken = 0;
+  let open = 0;
   const server = await build({
     ...parts,
+    routes,
     stopping: stop.signal,
-    followers: new FollowerPlaces(settings.maxFollowers),
+    followers,
     handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
+  });
+  server.server.on("connection", (socket: Socket) => {
+    taken += 1;
+    open += 1;
+    socket.once("close", () => {
+      open -= 1;
+    });
   });
   server.server.maxConnections = settings.httpMaxConnections;
   const { host, port } = hostAndPort(settings.http);
@@ -63,6 +85,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
   return {
     address: `${settings.http.slice(0, settings.http.lastIndexOf(":"))}:${boundPort}`,
+    readings: () => httpReadings(routes, followers.taken, open, taken),
     async close() {
       stop.abort();
       const cut = setTimeout(() => server.server.closeAllConnections(), settings.drainSeconds * 1000);
@@ -72,7 +95,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
   };
 }
 
-async function build(context: HttpContext): Promise<Server> {
+async function build(context: HttpContext & { readonly routes: Map<string, RouteCounts> }): Promise<Server> {
   const { settings, log } = context;
   const onError = errorHandler(log, context.node);
   const server = fastify({
@@ -97,6 +120,7 @@ async function build(context: HttpContext): Promise<Server> {
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   server.setErrorHandler(onError);
   server.setNotFoundHandler((_request, reply) => void sendProblem(reply, "not_found", "GET /openapi.json tells what there is."));
+  countRoutes(server, context.routes);
   server.addHook("preValidation", async (request) => {
     if (request.url.startsWith("/v1/")) refuseUnknownParameters(request);
   });
@@ -134,6 +158,25 @@ async function build(context: HttpContext): Promise<Server> {
   server.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
   await server.ready();
   return server;
+}
+
+/** Each route has its counts at hand: nothing is looked up for an answer. */
+function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
+  server.decorateRequest("arrivedAt", 0);
+  server.addHook("onRequest", (request, _reply, done) => {
+    request.arrivedAt = performance.now();
+    done();
+  });
+  server.addHook("onRoute", (route) => {
+    const name = `${String(route.method)} ${route.url}`;
+    const counts = routes.get(name) ?? new RouteCounts();
+    routes.set(name, counts);
+    const hook: onSendHookHandler = (request, reply, _payload, done) => {
+      counts.answered(reply.statusCode, performance.now() - request.arrivedAt);
+      done();
+    };
+    route.onSend = [hook, ...[route.onSend ?? []].flat()];
+  });
 }
 
 function checkDeviceId(request: FastifyRequest): void {

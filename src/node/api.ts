@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from "../base/errors.ts";
 import type { GatewayDoor } from "../core/gateway/types.ts";
+import type { MetricName } from "../observe/families.ts";
 
 export type EntryType = "uplink" | "downlink" | "presence" | "state";
 
@@ -100,6 +101,14 @@ export interface NodeApi extends GatewayDoor {
   status(): NodeStatus;
 }
 
+/** What the node itself counts; all of it rises or is as it is now (docs/metrics.md). */
+export type NodeNumber = Extract<
+  MetricName,
+  | "devices_connected" | "streams_watched" | "buckets" | "buckets_led" | "buckets_open" | "entries_total" | "entries_forgotten_total" | "resident_bytes"
+  | "log_segments" | "log_bytes" | "log_groups_total" | "log_written_bytes_total" | "storage_full" | "disk_free_bytes"
+  | "state_bytes" | "checkpoint_bytes_total" | "checkpoints_total" | "checkpoints_without_room_total"
+>;
+
 export interface NodeStatus {
   readonly node: string;
   readonly incarnation: number;
@@ -112,6 +121,6 @@ export interface NodeStatus {
   readonly devices: { readonly connected: number };
   /** What waits where: the number's name → its value (E4). */
   readonly waiting: Readonly<Record<string, number>>;
-  /** Plain counters and gauges for /metrics: name without the `bellhop_` prefix → value. */
-  readonly numbers: Readonly<Record<string, number>>;
+  /** Plain counters and gauges, by their names in /metrics without the `bellhop_` in front. */
+  readonly numbers: Readonly<Record<NodeNumber, number>>;
 }

@@ -1,5 +1,6 @@
 // Writes the state of the buckets to the state store, one bucket at a time and off the hot path, so that a start replays little and old segments can go.
 
+import { TimeHistogram } from "../base/counts.ts";
 import type { CoreNode } from "../core/node.ts";
 import type { Checkpoint } from "../core/stream/machine.ts";
 import type { Log, StateStore } from "../storage/port.ts";
@@ -27,6 +28,8 @@ export class Checkpointer {
   readonly #written = new Map<number, number>();
   /** Taken from the machine and not yet stored, because the disk was full: tried again in the next round. */
   readonly #taken = new Map<number, Checkpoint>();
+  /** Of one bucket each. */
+  readonly times = new TimeHistogram();
   /** Checkpoints that found the disk full. */
   withoutRoom = 0;
   #roundAt = performance.now();
@@ -78,6 +81,7 @@ export class Checkpointer {
   async #checkpoint(bucket: number): Promise<void> {
     const copy = this.#core.copy(bucket);
     if (copy === undefined || copy.machine.index === (this.#written.get(bucket) ?? 0)) return;
+    const startedAt = performance.now();
     const taken = this.#taken.get(bucket) ?? copy.machine.checkpoint();
     this.#taken.set(bucket, taken);
     const { applied, writes } = taken;
@@ -88,6 +92,7 @@ export class Checkpointer {
       this.withoutRoom += 1; // the log keeps what the checkpoint lacks
       return;
     }
+    this.times.record(performance.now() - startedAt);
     this.#taken.delete(bucket);
     copy.machine.checkpointed();
     this.#log.checkpointed(bucket, applied);

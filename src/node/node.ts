@@ -7,13 +7,15 @@ import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } f
 import type { NodeLimits } from "../core/node.ts";
 import type { NodeAddress } from "../core/table/commands.ts";
 import type { TableChange } from "../core/table/table.ts";
+import type { Readings } from "../observe/metrics.ts";
 import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, Recovery, StateStore } from "../storage/port.ts";
-import type { DeviceView, Explanation, NodeApi, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
+import type { DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
 import { Host } from "./host.ts";
 import { Membership } from "./membership.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
+import { RequestCounts } from "./requests.ts";
 import { Space } from "./space.ts";
 import { Streams } from "./streams.ts";
 
@@ -51,6 +53,7 @@ export class RunningNode implements NodeApi {
   readonly #checkpointer: Checkpointer;
   readonly #retention: Retention;
   readonly #space: Space;
+  readonly #requests = new RequestCounts();
   readonly #version = version();
   readonly #startedAt = performance.now();
 
@@ -131,7 +134,7 @@ export class RunningNode implements NodeApi {
   }
 
   request(request: GatewayRequest, deadlineMs: number, done: (answer: GatewayAnswer) => void): void {
-    this.host.run(() => this.host.core.request(request, deadlineMs, done));
+    this.host.run(() => this.host.core.request(request, deadlineMs, this.#requests.counting(request.type, done)));
   }
 
   read(device: string, options: ReadOptions): Promise<StreamPage> {
@@ -191,10 +194,12 @@ export class RunningNode implements NodeApi {
       },
       numbers: {
         devices_connected: lines,
+        buckets: total,
         buckets_led: led,
         buckets_open: open,
         streams_watched: this.#streams.watched,
         entries_total: sum((copy) => copy.replica.commit),
+        entries_forgotten_total: sum((copy) => copy.replica.floor - 1),
         resident_bytes: sum((copy) => copy.replica.residentBytes),
         log_segments: logStats.segments,
         log_bytes: logStats.bytes,
@@ -207,6 +212,20 @@ export class RunningNode implements NodeApi {
         checkpoints_total: stateStats.checkpoints,
         checkpoints_without_room_total: this.#checkpointer.withoutRoom,
       },
+    };
+  }
+
+  /** What /metrics says of this node. */
+  readings(): Readings<NodeNumber | "waiting" | "ready" | "uptime_seconds" | "log_write_seconds" | "checkpoint_seconds" | "publishes_total" | "publish_seconds" | "requests_total"> {
+    const { numbers, waiting, ready, uptimeSeconds } = this.status();
+    return {
+      ...numbers,
+      waiting: Object.entries(waiting).map(([where, value]) => ({ labels: { where }, value })),
+      ready: ready ? 1 : 0,
+      uptime_seconds: uptimeSeconds,
+      log_write_seconds: this.host.log.writeTimes,
+      checkpoint_seconds: this.#checkpointer.times,
+      ...this.#requests.readings(),
     };
   }
 

@@ -1,4 +1,4 @@
-// The node's log: JSON lines with stable fields (time, level, node, msg), secrets redacted.
+// The node's log: JSON lines with stable fields (docs/metrics.md, "Logs"), secrets redacted, repeats counted instead of written.
 
 import { pino, type DestinationStream, type Logger } from "pino";
 
@@ -17,4 +17,29 @@ export function createLog(level: string, node: string, destination?: Destination
     redact: { paths: SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]), censor: "[redacted]" },
   };
   return destination === undefined ? pino(options) : pino(options, destination);
+}
+
+/** Between two lines of a kind that could come in masses. */
+const QUIET_MS = 10_000;
+
+/** Writes lines of one kind at most once in 10 s; `more` of the next tells how many were left out. */
+export class SeldomLog {
+  readonly #log: Log;
+  #toldAt = -Infinity;
+  #untold = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** @param now milliseconds of the monotonic clock */
+  write(level: "warn" | "error", fields: Readonly<Record<string, unknown>>, text: string, now = performance.now()): void {
+    if (now - this.#toldAt < QUIET_MS) {
+      this.#untold += 1;
+      return;
+    }
+    this.#log[level]({ ...fields, ...(this.#untold === 0 ? {} : { more: this.#untold }) }, text);
+    this.#toldAt = now;
+    this.#untold = 0;
+  }
 }

@@ -1,17 +1,18 @@
-// Metrics for Prometheus: the node counts in plain numbers and histograms, which are read only when somebody asks. No label names a device.
+// Metrics for Prometheus: every part of the node counts in plain numbers, which are read only when somebody asks.
 
-import type { Histogram } from "node:perf_hooks";
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import { collectDefaultMetrics, Registry, type Metric } from "prom-client";
 
-export interface MetricSources {
-  readonly build: { readonly version: string; readonly node: string };
-  /** Name without the `bellhop_` prefix → value; what ends in `_total` only rises, everything else is a gauge. */
-  numbers(): Readonly<Record<string, number>>;
-  /** Where something waits → how much (E4). */
-  waiting(): Readonly<Record<string, number>>;
-  /** Name without prefix and unit → nanoseconds recorded with perf_hooks.createHistogram; told in seconds. */
-  readonly histograms: Readonly<Record<string, Histogram>>;
+import { TIME_BOUNDS_MS, TimeHistogram, type Tally } from "../base/counts.ts";
+import { FAMILIES, type MetricName } from "./families.ts";
+
+/** One number or histogram with its labels. */
+export interface Reading {
+  readonly labels: Readonly<Record<string, string | number>>;
+  readonly value: number | TimeHistogram;
 }
+
+/** What a part of the node says of its metrics: a single value stands for one without labels. */
+export type Readings<Name extends MetricName = MetricName> = { readonly [name in Name]: Reading["value"] | readonly Reading[] };
 
 export interface Metrics {
   readonly contentType: string;
@@ -19,77 +20,66 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
-const QUANTILES = [50, 90, 99, 99.9];
-const NANOSECONDS = 1e9;
-
-export function createMetrics(sources: MetricSources): Metrics {
+/** @param read called once a scrape */
+export function createMetrics(read: () => Readings): Metrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry }); // process, heap, garbage collection and the delay of the event loop
-  const registers = [registry];
-
-  const { version, node } = sources.build;
-  const labelNames = ["version", "node", "runtime"];
-  new Gauge({ name: "bellhop_build_info", help: "1; the labels say what runs.", labelNames, registers }).set(
-    { version, node, runtime: process.version },
-    1,
-  );
-
-  new Gauge({
-    name: "bellhop_waiting",
-    help: "What waits, by where it waits.",
-    labelNames: ["where"],
-    registers,
-    collect() {
-      this.reset();
-      for (const [where, value] of Object.entries(sources.waiting())) this.set({ where }, value);
-    },
-  });
-
-  for (const [name, histogram] of Object.entries(sources.histograms)) {
-    new Gauge({
-      name: `bellhop_${name}_seconds`,
-      help: `Time of ${words(name)} since the start, by quantile; 1 is the longest.`,
-      labelNames: ["quantile"],
-      registers,
-      collect() {
-        for (const percent of QUANTILES) this.set({ quantile: percent / 100 }, histogram.percentile(percent) / NANOSECONDS);
-        this.set({ quantile: 1 }, histogram.max / NANOSECONDS);
-      },
-    });
-    new Counter({
-      name: `bellhop_${name}_total`,
-      help: `Count of ${words(name)}.`,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(histogram.count);
-      },
-    });
+  collectDefaultMetrics({ register: registry }); // process, heap, garbage collection
+  let now: Readings | undefined;
+  for (const [name, { type, help }] of Object.entries(FAMILIES) as [MetricName, (typeof FAMILIES)[MetricName]][]) {
+    const values = (): Value[] => {
+      const given = now![name];
+      const readings = Array.isArray(given) ? (given as readonly Reading[]) : [{ labels: {}, value: given as Reading["value"] }];
+      return readings.flatMap((reading) => valuesOf(`bellhop_${name}`, reading));
+    };
+    // The registry asks a metric only for this; its own classes would want every change told as it happens.
+    const metric = { name: `bellhop_${name}`, help, type, aggregator: "sum", get: () => ({ name: `bellhop_${name}`, help, type, aggregator: "sum", values: values() }) };
+    registry.registerMetric(metric as unknown as Metric);
   }
-
-  const known = new Map<string, Counter | Gauge>();
-  const refreshNumbers = (): void => {
-    for (const [name, value] of Object.entries(sources.numbers())) {
-      let metric = known.get(name);
-      if (metric === undefined) {
-        const options = { name: `bellhop_${name}`, help: `${words(name.replace(/_total$/, ""))}.`, registers };
-        metric = name.endsWith("_total") ? new Counter(options) : new Gauge(options);
-        known.set(name, metric);
-      }
-      metric.reset();
-      metric.inc(value);
-    }
-  };
-
   return {
     contentType: registry.contentType,
     async text() {
-      refreshNumbers();
+      now = read();
       return await registry.metrics();
     },
   };
 }
 
-function words(name: string): string {
-  return name.replaceAll("_", " ");
+/** The readings of all parts; what several of them measure stands side by side. */
+export function together<Parts extends readonly Partial<Readings>[]>(...parts: Parts): Together<Parts> {
+  const all: Record<string, Reading["value"] | readonly Reading[]> = {};
+  for (const part of parts) {
+    for (const [name, given] of Object.entries(part)) {
+      const before = all[name];
+      all[name] = Array.isArray(before) && Array.isArray(given) ? [...(before as readonly Reading[]), ...(given as readonly Reading[])] : given;
+    }
+  }
+  return all as Together<Parts>;
+}
+
+/** Complete only where every metric has its part: a forgotten one is an error of the compiler. */
+type Together<Parts extends readonly unknown[]> = Parts extends readonly [infer First, ...infer Rest] ? First & Together<Rest> : unknown;
+
+/** One reading for each code of a tally. */
+export function readingsOf(tally: Tally, label: string, labels: Reading["labels"] = {}): Reading[] {
+  return [...tally.counts].map(([code, value]) => ({ labels: { ...labels, [label]: code }, value }));
+}
+
+/** A line of the exposition. */
+interface Value {
+  readonly metricName: string;
+  readonly labels: Reading["labels"];
+  readonly value: number;
+}
+
+function valuesOf(name: string, { labels, value }: Reading): Value[] {
+  if (!(value instanceof TimeHistogram)) return [{ metricName: name, labels, value }];
+  const values: Value[] = [];
+  let below = 0;
+  for (const [bucket, count] of value.buckets.entries()) {
+    below += count;
+    const bound = TIME_BOUNDS_MS[bucket];
+    values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound === undefined ? "+Inf" : bound / 1000 }, value: below });
+  }
+  values.push({ metricName: `${name}_sum`, labels, value: value.sumMs / 1000 }, { metricName: `${name}_count`, labels, value: value.count });
+  return values;
 }

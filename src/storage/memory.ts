@@ -1,6 +1,6 @@
 // The storage port's twin in memory: the same answers, nothing on a disk. What was handed over is "durable" at the end of the turn.
 
-import { createHistogram } from "node:perf_hooks";
+import { TimeHistogram } from "../base/counts.ts";
 import { assert } from "../base/assert.ts";
 import type { Entry } from "../core/entry.ts";
 import { StorageError } from "./errors.ts";
@@ -33,7 +33,7 @@ export function openMemoryStorage(disk: MemoryDisk, events: LogEvents): Storage 
 }
 
 class MemoryLog implements Log {
-  readonly writeTimes = createHistogram();
+  readonly writeTimes = new TimeHistogram();
   readonly #disk: MemoryDisk;
   readonly #events: LogEvents;
   #ticket: Ticket = 1;

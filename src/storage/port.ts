@@ -1,7 +1,7 @@
 // The port of a node's storage: one write-ahead log for all its buckets, and the state store its checkpoints go to.
 // Implementations: `wal.ts` + `state-store.ts` (files, lmdb) and `memory.ts` (the twin); one conformance suite runs on both.
 
-import type { Histogram } from "node:perf_hooks";
+import type { TimeHistogram } from "../base/counts.ts";
 import type { Entry } from "../core/entry.ts";
 
 /** Rises by one with every group; everything written under a ticket ≤ T is durable once `durable(T)` was called. */
@@ -46,8 +46,8 @@ export interface LogEvents {
  * on its own at the end of the turn (`setImmediate`), with a bounded number of groups in flight.
  */
 export interface Log {
-  /** Nanoseconds from handing a group to the disk until it is durable. */
-  readonly writeTimes: Histogram;
+  /** From handing a group to the disk until it is durable. */
+  readonly writeTimes: TimeHistogram;
   /** Adds an entry; it takes the place of every earlier record of its bucket at its index and above (R24). */
   append(bucket: number, entry: Entry): Ticket;
   /** A RESET record: the copy becomes empty, joins on after `index`, has floor 1 until `floor` says otherwise, and is marked incomplete in the same record (R22, R24). */

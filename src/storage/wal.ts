@@ -1,7 +1,7 @@
 // The write-ahead log of a node (docs/storage.md): records go into the open group, groups to the disk in their order, several at once.
 
-import { createHistogram } from "node:perf_hooks";
 import { assert } from "../base/assert.ts";
+import { TimeHistogram } from "../base/counts.ts";
 import { Ring } from "../base/ring.ts";
 import type { Entry } from "../core/entry.ts";
 import { locate, offsetOf } from "./copies.ts";
@@ -27,7 +27,7 @@ interface Waiter {
 }
 
 export class WriteAheadLog implements Log {
-  readonly writeTimes = createHistogram();
+  readonly writeTimes = new TimeHistogram();
   readonly #copies: Copies;
   readonly #events: LogEvents;
   readonly #settings: LogSettings;
@@ -290,7 +290,7 @@ export class WriteAheadLog implements Log {
   #onWritten(group: Group, bytes: number): void {
     if (this.#failure !== undefined) return; // nothing becomes durable after a failure (R24)
     group.written = true;
-    this.writeTimes.record(Math.max(1, Math.round((performance.now() - group.handedAt) * 1e6)));
+    this.writeTimes.record(performance.now() - group.handedAt);
     this.#bytesWritten += bytes;
     this.#groups += 1;
     this.#setFull(group, false);

@@ -1,0 +1,46 @@
+// Counts what became of the requests to bucket leaders, and how long they took: publishes over HTTP, and all others by their type.
+
+import { Tally, TimeHistogram } from "../base/counts.ts";
+import type { GatewayAnswer, GatewayRequest } from "../core/gateway/types.ts";
+import { readingsOf, type Readings } from "../observe/metrics.ts";
+
+export class RequestCounts {
+  readonly #published = new Tally();
+  readonly #publishTimes = new TimeHistogram();
+  readonly #others = new Map<GatewayRequest["type"], Tally>();
+
+  /** `done` that counts before it passes the answer on. */
+  counting(type: GatewayRequest["type"], done: (answer: GatewayAnswer) => void): (answer: GatewayAnswer) => void {
+    const startedAt = performance.now();
+    return (answer) => {
+      if (type === "keyed") {
+        this.#published.add(outcomeOf(answer));
+        this.#publishTimes.record(performance.now() - startedAt);
+      } else this.#tallyOf(type).add(outcomeOf(answer));
+      done(answer);
+    };
+  }
+
+  /** Those of publishes stand beside the devices'. */
+  readings(): Readings<"publishes_total" | "publish_seconds" | "requests_total"> {
+    return {
+      publishes_total: readingsOf(this.#published, "outcome", { front: "http" }),
+      publish_seconds: [{ labels: { front: "http" }, value: this.#publishTimes }],
+      requests_total: [...this.#others].flatMap(([type, tally]) => readingsOf(tally, "outcome", { type })),
+    };
+  }
+
+  #tallyOf(type: GatewayRequest["type"]): Tally {
+    const known = this.#others.get(type);
+    if (known !== undefined) return known;
+    const tally = new Tally();
+    this.#others.set(type, tally);
+    return tally;
+  }
+}
+
+function outcomeOf(answer: GatewayAnswer): string {
+  if (answer.type === "failed") return answer.code;
+  if (answer.type === "stored") return answer.duplicate ? "duplicate" : "stored";
+  return answer.type === "broken" ? answer.code : "done";
+}
