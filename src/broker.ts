@@ -4,6 +4,7 @@ import type { Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { startDeviceServer } from "./device/server.ts";
+import { Reloader } from "./doors/reload.ts";
 import { startHttpServer } from "./http/server.ts";
 import { RunningNode } from "./node/node.ts";
 import { createLog, type Log } from "./observe/log.ts";
@@ -19,14 +20,26 @@ export interface Broker {
   readonly httpAddress: string;
   readonly deviceAddress: string;
   readonly node: RunningNode;
+  /** Reads settings and certificates again (F4); what is bad is logged, and what was set before stays. `why`: for the log. */
+  reload(why: string): void;
+  /** Something failed that nothing can answer: logs it and stops as after a broken invariant. */
+  fail(error: Error): void;
   /** Refuses new work and lets what is open end: sockets are told when to come back. */
   drain(): Promise<void>;
   /** Writes the last checkpoint and closes the files. */
   close(): Promise<void>;
 }
 
+/** Where the settings came from, to be read again by a reload. */
+export interface SettingsSource {
+  /** Throws what is wrong with them. */
+  read(): Settings;
+  /** Files that are watched beside the certificates'. */
+  readonly files: readonly string[];
+}
+
 /** Resolves when every bucket is open and both ports listen. `failed`: the node could not go on after its start; by default the process logs and exits with 70. */
-export async function startBroker(settings: Settings, failed?: (error: Error) => void): Promise<Broker> {
+export async function startBroker(settings: Settings, failed?: (error: Error) => void, source: SettingsSource = { read: () => settings, files: [] }): Promise<Broker> {
   const log = createLog(settings.logLevel, settings.node);
   const stop = failed ?? ((error: Error) => exitWith(log, error, settings.data));
   const relay = relayUntilConnected(stop);
@@ -61,15 +74,24 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
     undo.unshift(() => node.stop());
     const loop = new LoopWatch(log);
     undo.unshift(async () => loop.stop());
-    const device = await startDeviceServer({ node, settings, log });
+    const reloader = new Reloader(settings, source, log, (next, certificates) => {
+      log.level = next.logLevel;
+      device.reload(next, certificates);
+      http.reload(next, certificates);
+    });
+    undo.unshift(async () => reloader.close());
+    const { certificates } = reloader;
+    const device = await startDeviceServer({ node, settings, log, certificates });
     undo.unshift(() => device.close());
     const metrics = createMetrics(() => readings());
-    const http = await startHttpServer({ node, settings, log, metrics });
+    const http = await startHttpServer({ node, settings, log, metrics, certificates });
+    reloader.watch();
     const build: Reading = { labels: { version: version(), node: settings.node, runtime: process.version }, value: 1 };
     const readings = (): Readings => together({ build_info: [build] }, node.readings(), loop.readings(), device.readings(), http.readings());
     log.info({ code: "ready", http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
     let drained: Promise<unknown> | undefined;
     const drain = async (): Promise<void> => {
+      reloader.close();
       drained ??= Promise.all([http.close(), device.close()]);
       await drained;
     };
@@ -77,6 +99,8 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
       httpAddress: http.address,
       deviceAddress: device.address,
       node,
+      reload: (why) => reloader.reload(why),
+      fail: stop,
       drain,
       async close() {
         await drain();

@@ -19,6 +19,8 @@ interface NumberSetting {
   readonly min: number;
   readonly max: number;
   readonly what: string;
+  /** A reload takes it; others need a restart. */
+  readonly reloads?: true;
 }
 
 interface TextSetting {
@@ -28,6 +30,7 @@ interface TextSetting {
   /** What the pattern wants, for the error. */
   readonly form: string;
   readonly what: string;
+  readonly reloads?: true;
 }
 
 interface ChoiceSetting<Choice extends string> {
@@ -35,9 +38,12 @@ interface ChoiceSetting<Choice extends string> {
   readonly choices: readonly Choice[];
   readonly default: Choice;
   readonly what: string;
+  readonly reloads?: true;
 }
 
-type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets";
+type Setting = NumberSetting | TextSetting | ChoiceSetting<string>;
+
+type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets" | "requests/s" | "messages/s" | "connections/s";
 
 function number(unit: Unit, initial: number, min: number, max: number, what: string): NumberSetting {
   return { kind: "number", unit, default: initial, min, max, what };
@@ -55,6 +61,11 @@ const address = (initial: string, what: string): TextSetting => ({
   what,
 });
 
+const file = (what: string): TextSetting => text("", /^.*$/, "a PEM file, or nothing", what);
+
+/** F4: changed in the file, it is taken by SIGHUP and by the watch on the file. */
+const reloaded = <One extends Setting>(setting: One): One & { readonly reloads: true } => ({ ...setting, reloads: true });
+
 /** Everything that can be set. Help, `config show --effective` and docs/configuration.md are made from this table. */
 export const SETTINGS = {
   node: text("n1", /^[a-z0-9][a-z0-9-]{0,62}$/, "1 to 63 of a–z, 0–9 and -", "Id of this node."),
@@ -65,11 +76,24 @@ export const SETTINGS = {
   data: text("./bellhop-data", /^.+$/, "a directory", "Directory of the log and the state."),
   http: address("127.0.0.1:4800", "Where backends connect. Port 0 takes a free one."),
   device: address("127.0.0.1:4810", "Where devices connect. Port 0 takes a free one."),
-  logLevel: {
+  logLevel: reloaded({
     kind: "choice",
     choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"],
     default: "info",
     what: "Least severe lines that are logged.",
+  }),
+
+  tlsCert: reloaded(file("Certificate of both ports with its chain; both then speak TLS. Empty: no TLS.")),
+  tlsKey: reloaded(file("Private key of tlsCert.")),
+  deviceTlsCert: reloaded(file("Certificate of the device port, where it has one of its own.")),
+  deviceTlsKey: reloaded(file("Private key of deviceTlsCert.")),
+  deviceCa: reloaded(file("Authorities whose client certificates devices may show instead of a token.")),
+  deviceCrl: reloaded(file("Revocation lists of deviceCa, one for each authority; a certificate on one is refused, and its connection ends.")),
+  allowPlaintext: {
+    kind: "choice",
+    choices: ["no", "yes"],
+    default: "no",
+    what: "yes: a port without TLS may listen beyond loopback; whoever is on the way can read and change what passes.",
   },
 
   bucketCount: number("buckets", 64, 1, 65_536, "Buckets of a new data directory; an existing one keeps its own."),
@@ -104,13 +128,25 @@ export const SETTINGS = {
   windowBytes: number("bytes", MiB, 64 * KiB, GiB, "Bytes in flight in a session."),
   maxFrameBytes: number("bytes", 320 * KiB, KiB, 16 * MiB, "Greatest frame of the device protocol."),
   maxConnections: number("connections", 16_000, 1, 1_000_000, "Connections of devices at once."),
-  helloTimeoutSeconds: number("seconds", 10, 1, 300, "Time that a new connection has for its HELLO."),
-  keepAliveSeconds: number(
+  connectionsPerAddress: reloaded(number("connections", 0, 0, 1_000_000, "Connections of devices at once from one address; 0: no limit of its own, for fleets behind one.")),
+  helloTimeoutSeconds: reloaded(number("seconds", 10, 1, 300, "Time that a new connection has for its TLS handshake and its HELLO, together.")),
+  handshakesAtOnce: reloaded(number("connections", 500, 1, 100_000, "TLS handshakes of devices at once; further connections wait unread for their turn.")),
+  hellosPerSecond: reloaded(number("connections/s", 2000, 1, 1_000_000, "HELLOs taken in a second; those above it are given a time to come back at.")),
+  hellosPerAddress: reloaded(number("connections/s", 0, 0, 1_000_000, "HELLOs taken in a second from one address; 0: no limit of its own.")),
+  messagesPerDevice: reloaded(number("messages/s", 0, 0, 1_000_000, "Messages that one device may publish in a second; above it is read more slowly. 0: no limit.")),
+  bytesPerDevice: reloaded(number("bytes/s", 0, 0, GiB, "Bytes that one device may publish in a second; above it is read more slowly. 0: no limit.")),
+  backlogBytes: reloaded(number(
+    "bytes", 256 * MiB, MiB, 64 * GiB,
+    "Bytes of all devices that wait for their acknowledgement; above it no further ones are read from those that have some waiting.",
+  )),
+  keepAliveSeconds: reloaded(number(
     "seconds", 60, 1, HOUR,
     "Keep-alive of a device that asks for no other: it sends something at least this often.",
-  ),
+  )),
 
-  httpMaxConnections: number("connections", 2000, 1, 1_000_000, "HTTP connections at once."),
+  httpMaxConnections: reloaded(number("connections", 2000, 1, 1_000_000, "HTTP connections at once.")),
+  httpRequestsPerKey: reloaded(number("requests/s", 0, 0, 1_000_000, "HTTP requests in a second with one API key; above it 429. 0: no limit.")),
+  httpRequestsPerAddress: reloaded(number("requests/s", 0, 0, 1_000_000, "HTTP requests in a second from one address; above it 429. 0: no limit.")),
   httpBodyBytes: number("bytes", MiB, 64 * KiB, 64 * MiB, "Greatest body of an HTTP request."),
   httpRequestSeconds: number("seconds", 30, 1, HOUR, "Time that an HTTP request has to arrive whole."),
   httpKeepAliveSeconds: number(
@@ -127,11 +163,11 @@ export const SETTINGS = {
   pageEntries: number("entries", 1000, 1, 100_000, "Greatest `limit` of a page."),
   pageBytes: number("bytes", 4 * MiB, 64 * KiB, 256 * MiB, "Greatest payload bytes of a page."),
   drainSeconds: number("seconds", 10, 1, HOUR, "Time that open requests have to end when the node stops."),
-} as const satisfies Record<string, NumberSetting | TextSetting | ChoiceSetting<string>>;
+} as const satisfies Record<string, Setting>;
 
 export type SettingName = keyof typeof SETTINGS;
 
-type ValueOf<Setting> = Setting extends NumberSetting ? number : Setting extends ChoiceSetting<infer Choice> ? Choice : string;
+type ValueOf<One> = One extends NumberSetting ? number : One extends ChoiceSetting<infer Choice> ? Choice : string;
 
 export type Settings = {
   readonly [Name in SettingName]: ValueOf<(typeof SETTINGS)[Name]>;
@@ -142,6 +178,8 @@ export type Source = "default" | "file" | "environment" | "flag";
 export interface LoadedSettings {
   readonly settings: Settings;
   readonly sources: Readonly<Record<SettingName, Source>>;
+  /** Files that were read for them. */
+  readonly files: readonly string[];
 }
 
 /** Settings that belong to a cluster, which this version cannot form yet: said so instead of ignored. */
@@ -173,7 +211,7 @@ export function variableOf(name: string): string {
 }
 
 /** Variables that the command line reads itself. */
-const OTHER_VARIABLES = ["BELLHOP_CONFIG"];
+const OTHER_VARIABLES = ["BELLHOP_CONFIG", "BELLHOP_CA"];
 
 /**
  * Reads the settings: flags > environment > file > default. `flags` has the values by the setting's name (`maxPayloadBytes`), as written.
@@ -211,15 +249,17 @@ export function loadSettings(input: {
     }
   };
 
-  const file = input.configFile ?? env["BELLHOP_CONFIG"];
-  take("file", `${file ?? "bellhop.json"}: `, (name) => `"${name}"`, readConfigFile(file, input.directory ?? ".", problems));
-  take("environment", "", variableOf, fromEnvironment(env, problems));
+  const named = input.configFile ?? env["BELLHOP_CONFIG"];
+  const path = named ?? join(input.directory ?? ".", "bellhop.json");
+  const files = [path];
+  take("file", `${named ?? "bellhop.json"}: `, (name) => `"${name}"`, readConfigFile(path, named !== undefined, problems));
+  take("environment", "", variableOf, fromEnvironment(env, files, problems));
   take("flag", "", flagOf, input.flags ?? {});
 
   const settings = { ...defaults(), ...values } as Settings;
   problems.push(...contradictions(settings));
   if (problems.length > 0) throw new ConfigError(problems);
-  return { settings, sources };
+  return { settings, sources, files };
 }
 
 /** The defaults with some values set by a program; checked like any others. */
@@ -246,14 +286,13 @@ function zoneOfHost(): string {
   return hostname().replace(/[^\w.-]/g, "-").slice(0, 253) || "local";
 }
 
-function readConfigFile(path: string | undefined, directory: string, problems: string[]): Record<string, unknown> {
-  const file = path ?? join(directory, "bellhop.json");
+function readConfigFile(file: string, mustBeThere: boolean, problems: string[]): Record<string, unknown> {
   let content: string;
   try {
     content = readFileSync(file, "utf8");
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    if (path !== undefined || !missing) problems.push(`${file} cannot be read: ${(error as Error).message}`);
+    if (mustBeThere || !missing) problems.push(`${file} cannot be read: ${(error as Error).message}`);
     return {};
   }
   try {
@@ -267,7 +306,7 @@ function readConfigFile(path: string | undefined, directory: string, problems: s
 }
 
 /** BELLHOP_X, or BELLHOP_X_FILE for a value that is kept in a file of its own (a secret, say). */
-function fromEnvironment(env: Readonly<Record<string, string | undefined>>, problems: string[]): Record<string, string> {
+function fromEnvironment(env: Readonly<Record<string, string | undefined>>, files: string[], problems: string[]): Record<string, string> {
   const known = new Map([...SETTING_NAMES, ...NOT_YET].map((name) => [variableOf(name), name]));
   const values: Record<string, string> = {};
   for (const [variable, value] of Object.entries(env)) {
@@ -280,6 +319,7 @@ function fromEnvironment(env: Readonly<Record<string, string | undefined>>, prob
     } else if (env[variableOf(name)] !== undefined) {
       problems.push(`${variable} and ${variableOf(name)} are both set; leave one out.`);
     } else {
+      files.push(value);
       try {
         values[name] = readFileSync(value, "utf8").trimEnd();
       } catch (error) {
@@ -294,7 +334,7 @@ const MULTIPLIERS: Readonly<Record<string, number>> = { KiB, MiB, GiB, s: 1, m: 
 
 /** The value, or what is wrong with it as the rest of a sentence. */
 function parse(name: SettingName, given: unknown): string | number | { readonly problem: string } {
-  const setting: NumberSetting | TextSetting | ChoiceSetting<string> = SETTINGS[name];
+  const setting: Setting = SETTINGS[name];
   switch (setting.kind) {
     case "number":
       return parseNumber(setting, given);
@@ -351,8 +391,27 @@ function contradictions(settings: Settings): string[] {
       );
     }
   }
+  problems.push(...tlsProblems(settings));
   if (settings.http === settings.device && hostAndPort(settings.http).port !== 0) {
     problems.push(`http and device are both ${settings.http}; give them different ports.`);
+  }
+  return problems;
+}
+
+/** Halves of pairs, and plain text where others can read it (F3). */
+function tlsProblems(settings: Settings): string[] {
+  const problems: string[] = [];
+  for (const [one, other] of [["tlsCert", "tlsKey"], ["tlsKey", "tlsCert"], ["deviceTlsCert", "deviceTlsKey"], ["deviceTlsKey", "deviceTlsCert"], ["deviceCrl", "deviceCa"]] as const) {
+    if (settings[one] !== "" && settings[other] === "") problems.push(`${one} needs ${other} beside it.`);
+  }
+  const hasTls = { http: settings.tlsCert !== "", device: settings.tlsCert !== "" || settings.deviceTlsCert !== "" };
+  if (settings.deviceCa !== "" && !hasTls.device) problems.push("deviceCa needs TLS: set deviceTlsCert and deviceTlsKey, or tlsCert and tlsKey.");
+  for (const door of ["http", "device"] as const) {
+    if (hasTls[door] || settings.allowPlaintext === "yes" || isLoopback(hostAndPort(settings[door]).host)) continue;
+    problems.push(
+      `${door} (${settings[door]}) is beyond loopback, and without TLS whoever is on the way could read and change what passes: ` +
+        `set tlsCert and tlsKey. Where a proxy or a private network encrypts, say so with allowPlaintext: "yes".`,
+    );
   }
   return problems;
 }
@@ -377,12 +436,14 @@ export interface SettingLine {
   readonly default: string;
   /** `64 … 16777216`, the choices, or the form. */
   readonly range: string;
+  /** A reload takes it; else a restart is needed. */
+  readonly reloads: boolean;
   readonly what: string;
 }
 
 export function describeSettings(): readonly SettingLine[] {
   return SETTING_NAMES.map((name) => {
-    const setting: NumberSetting | TextSetting | ChoiceSetting<string> = SETTINGS[name];
+    const setting: Setting = SETTINGS[name];
     return {
       name,
       flag: flagOf(name),
@@ -390,12 +451,13 @@ export function describeSettings(): readonly SettingLine[] {
       unit: setting.kind === "number" ? setting.unit : "",
       default: name === "zone" ? "the host's name" : String(setting.default),
       range: rangeOf(setting),
+      reloads: setting.reloads === true,
       what: setting.what,
     };
   });
 }
 
-function rangeOf(setting: NumberSetting | TextSetting | ChoiceSetting<string>): string {
+function rangeOf(setting: Setting): string {
   if (setting.kind === "number") return `${setting.min} … ${setting.max}`;
   return setting.kind === "choice" ? setting.choices.join(", ") : setting.form;
 }
@@ -414,6 +476,6 @@ export function describeEffective(loaded: LoadedSettings): readonly EffectiveSet
 
 /** The table of docs/configuration.md. */
 export function settingsMarkdown(): string {
-  const lines = describeSettings().map((line) => `| \`${line.name}\` | ${line.default} | ${line.unit} | ${line.range} | ${line.what} |`);
-  return ["| setting | default | unit | range | what it is |", "|---|---|---|---|---|", ...lines].join("\n");
+  const lines = describeSettings().map((line) => `| \`${line.name}\` | ${line.default} | ${line.unit} | ${line.range} | ${line.reloads ? "reload" : "restart"} | ${line.what} |`);
+  return ["| setting | default | unit | range | changed by | what it is |", "|---|---|---|---|---|---|", ...lines].join("\n");
 }

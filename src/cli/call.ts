@@ -1,8 +1,11 @@
 // Calls to a broker over HTTP: bounded retries with full jitter, never sooner than Retry-After; failures as CliErrors.
 
+import { request as https } from "node:https";
+import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { CliError, exitOf, isErrorCode } from "./exit.ts";
+import { authorities } from "./options.ts";
 
 const TRIES = 6;
 const BASE_MS = 100;
@@ -55,16 +58,35 @@ export async function call(at: string, request: Call): Promise<Answer> {
 /** One try; resolves at the answer's headers. */
 export function open(at: string, request: Call, timeout?: AbortSignal): Promise<Response> {
   const signals = [request.signal, timeout].filter((signal) => signal !== undefined);
-  return fetch(new URL(request.path, baseOf(at)), {
+  const url = new URL(request.path, baseOf(at));
+  const signal = signals.length === 0 ? undefined : AbortSignal.any(signals);
+  const ca = authorities();
+  if (ca !== undefined && url.protocol === "https:") return openTrusting(ca, url, request, signal);
+  return fetch(url, {
     method: request.method ?? "GET",
     ...(request.headers === undefined ? {} : { headers: { ...request.headers } }),
     ...(request.body === undefined ? {} : { body: request.body }),
-    ...(signals.length === 0 ? {} : { signal: AbortSignal.any(signals) }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+}
+
+/** fetch, which takes no authorities of its own on this Node, said with node:https. */
+function openTrusting(ca: string, url: URL, { method = "GET", headers = {}, body }: Call, signal: AbortSignal | undefined): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const outgoing = https(url, { method, headers, ca, agent: false, ...(signal === undefined ? {} : { signal }) }, (incoming) => {
+      const { statusCode = 0, rawHeaders } = incoming;
+      const pairs = Array.from({ length: rawHeaders.length / 2 }, (_, i): [string, string] => [rawHeaders[2 * i]!, rawHeaders[2 * i + 1]!]);
+      const hasBody = ![204, 205, 304].includes(statusCode);
+      resolve(new Response(hasBody ? (Readable.toWeb(incoming) as ReadableStream<Uint8Array>) : null, { status: statusCode, headers: pairs }));
+    });
+    outgoing.on("error", reject);
+    outgoing.end(body);
   });
 }
 
 export function baseOf(at: string): string {
-  const base = /^https?:\/\//.test(at) ? at : `http://${at}`;
+  const scheme = (process.env["BELLHOP_CA"] ?? "") === "" ? "http" : "https";
+  const base = /^https?:\/\//.test(at) ? at : `${scheme}://${at}`;
   if (!URL.canParse(base)) throw new CliError("usage", "bad_address", `"${at}" is not an address.`, "HOST:PORT or a URL is wanted.", "--at 127.0.0.1:4800");
   return base;
 }

@@ -1,5 +1,7 @@
 // Options that several commands share.
 
+import { readFileSync } from "node:fs";
+
 import { Command, InvalidArgumentError, Option } from "commander";
 
 import { SETTINGS } from "../config.ts";
@@ -21,7 +23,24 @@ export function withOutput(command: Command): Command {
 
 /** For commands that talk to a broker over HTTP. */
 export function withAt(command: Command): Command {
-  return withOutput(command).addOption(new Option("--at <host:port>", "HTTP address of the broker").env("BELLHOP_HTTP").default(SETTINGS.http.default));
+  return withCa(withOutput(command)).addOption(new Option("--at <host:port>", "HTTP address of the broker, or its URL").env("BELLHOP_HTTP").default(SETTINGS.http.default));
+}
+
+/** Given or in the environment, it is the environment's from here on: every connection of the process finds it there. */
+export function withCa(command: Command): Command {
+  const option = new Option("--ca <file>", "authorities of a broker that speaks TLS, PEM; an address without https:// then means it").env("BELLHOP_CA");
+  return command.addOption(option.argParser((file: string) => (process.env["BELLHOP_CA"] = file)));
+}
+
+/** The authorities that --ca or BELLHOP_CA name; undefined where none is named. @throws CliError */
+export function authorities(): string | undefined {
+  const file = process.env["BELLHOP_CA"] ?? "";
+  if (file === "") return undefined;
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CliError("usage", "bad_ca", `The authorities in ${file} cannot be read.`, (error as Error).message, "--ca FILE");
+  }
 }
 
 /** `bellhop help` and `--help` end with these lines. */

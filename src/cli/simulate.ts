@@ -1,5 +1,6 @@
 // bellhop simulate: a device at the prompt; lines typed are published, what comes is printed.
 
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { Command } from "commander";
@@ -7,22 +8,26 @@ import { Command } from "commander";
 import { connect, DeviceError, type ConnectionChange, type Device, type JsonObject } from "../../clients/device/src/index.ts";
 import { SETTINGS } from "../config.ts";
 import { CliError, EXIT, exitOf, isErrorCode } from "./exit.ts";
-import { checkDevice, withExamples, withOutput, type OutputOption } from "./options.ts";
+import { authorities, checkDevice, withCa, withExamples, withOutput, type OutputOption } from "./options.ts";
 import { note, printable, printJson, print, styled } from "./output.ts";
 
 interface SimulateOptions extends OutputOption {
   readonly at: string;
   readonly outbox?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 const REPORT = "/report ";
 
 export function simulateCommand(): Command {
-  const command = withOutput(new Command("simulate"))
+  const command = withCa(withOutput(new Command("simulate")))
     .description("be a device: lines typed are published, what comes is printed; Ctrl-D ends it")
     .argument("<device>", "id of the device")
     .option("--at <host:port,…>", "where devices connect", process.env["BELLHOP_DEVICE"] ?? SETTINGS.device.default)
-    .option("--outbox <file>", "keep what is not answered in a file, over a restart");
+    .option("--outbox <file>", "keep what is not answered in a file, over a restart")
+    .option("--cert <file>", "client certificate of the device, PEM; with --key and --ca")
+    .option("--key <file>", "private key of --cert, PEM");
   withExamples(command, ["bellhop simulate lamp-1", "echo on | bellhop simulate lamp-1", `bellhop simulate lamp-1       then type: ${REPORT}{"brightness": 80}`]);
   return command.action(simulate);
 }
@@ -53,9 +58,11 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
   }
 }
 
-function connected(name: string, { at, outbox }: SimulateOptions): Device {
+function connected(name: string, { at, outbox, cert, key }: SimulateOptions): Device {
+  const ca = authorities();
   try {
-    return connect({ brokers: at.split(","), device: name, ...(outbox === undefined ? {} : { outbox }) });
+    const own = cert === undefined || key === undefined ? {} : { cert: readFileSync(cert), key: readFileSync(key) };
+    return connect({ brokers: at.split(","), device: name, ...(outbox === undefined ? {} : { outbox }), ...(ca === undefined ? {} : { tls: { ca, ...own } }) });
   } catch (error) {
     throw failure(error as Error);
   }

@@ -6,6 +6,7 @@ import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type 
 import { BellhopError } from "../base/errors.ts";
 import type { Broker } from "../broker.ts";
 import { version } from "../observe/version.ts";
+import { CertificateError } from "../doors/certificates.ts";
 import { StorageError } from "../storage/errors.ts";
 import { prepareData } from "./data.ts";
 import { CliError, EXIT } from "./exit.ts";
@@ -29,35 +30,42 @@ export function startCommand(): Command {
 
 /** Reads the settings and turns what is wrong with them into an error of the command line. */
 export function settingsOf(flags: Readonly<Record<string, string>>): LoadedSettings {
-  const { config, ...values } = flags;
   try {
-    return loadSettings({ flags: values, env: process.env, ...(config === undefined ? {} : { configFile: config }) });
+    return load(flags);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new CliError("usage", "bad_settings", "The settings are wrong.", error.problems.join("\n"), "bellhop config show --effective");
   }
 }
 
+/** @throws ConfigError */
+function load({ config, ...values }: Readonly<Record<string, string>>): LoadedSettings {
+  return loadSettings({ flags: values, env: process.env, ...(config === undefined ? {} : { configFile: config }) });
+}
+
 async function start(flags: Readonly<Record<string, string>>): Promise<void> {
-  const { settings } = settingsOf(flags);
+  const { settings, files } = settingsOf(flags);
   // Loaded here and not at the top: the other commands start faster without the broker's code.
   const { startBroker } = await import("../broker.ts");
-  let broker: Broker;
+  let broker: Broker | undefined;
+  const died = (error: unknown): void => die(broker, error instanceof Error ? error : new Error(String(error)));
+  process.on("uncaughtException", died).on("unhandledRejection", died);
   try {
     prepareData(settings.data);
-    broker = await startBroker(settings);
+    broker = await startBroker(settings, undefined, { read: () => load(flags).settings, files });
   } catch (error) {
     throw startFailure(error, settings.data);
   }
 
+  const { httpAddress, deviceAddress, drain, close, reload } = broker;
+  process.on("SIGHUP", () => reload("SIGHUP"));
   let stopping = false;
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(EXIT.interrupted.code); // The log needs no farewell: a kill is a clean stop to it (R21).
     stopping = true;
     note(`${signal}: draining; once more stops at once.`);
-    broker
-      .drain()
-      .then(() => broker.close())
+    drain()
+      .then(close)
       .then(
         () => process.exit(EXIT.ok.code),
         (error: unknown) => {
@@ -68,12 +76,19 @@ async function start(flags: Readonly<Record<string, string>>): Promise<void> {
   };
   process.on("SIGTERM", stop).on("SIGINT", stop);
 
-  process.send?.({ http: broker.httpAddress, device: broker.deviceAddress }); // To a program that forked it: the demo, the benchmarks.
-  const at = broker.httpAddress === "127.0.0.1:4800" ? "" : ` --at ${broker.httpAddress}`;
-  const deviceAt = broker.deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${broker.deviceAddress}`;
+  process.send?.({ http: httpAddress, device: deviceAddress }); // To a program that forked it: the demo, the benchmarks.
+  const at = httpAddress === "127.0.0.1:4800" ? "" : ` --at ${httpAddress}`;
+  const deviceAt = deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${deviceAddress}`;
   note(`${styled(process.stderr, "bold", `Bellhop ${version()}`)} is ready: node ${settings.node}`);
-  note(facts([["  devices", broker.deviceAddress], ["  HTTP", `http://${broker.httpAddress} (its description: /openapi.json)`], ["  data", settings.data]]));
+  note(facts([["  devices", deviceAddress], ["  HTTP", `${settings.tlsCert === "" ? "http" : "https"}://${httpAddress} (its description: /openapi.json)`], ["  data", settings.data]]));
   note(`Try in another terminal:\n  npx bellhop simulate lamp-1${deviceAt}\n  npx bellhop follow lamp-1${at}\n  npx bellhop publish lamp-1 hello${at}`);
+}
+
+/** What nobody caught: the state of the process is not known, what was answered is on disk (R21). */
+function die(broker: Broker | undefined, error: Error): void {
+  if (broker !== undefined) return broker.fail(error);
+  note(`error internal: ${error.message}`);
+  process.exit(EXIT.stopped.code);
 }
 
 function startFailure(error: unknown, data: string): unknown {
@@ -86,6 +101,7 @@ function startFailure(error: unknown, data: string): unknown {
   if (code === "EIO") return new CliError("stopped", "disk_failed", `The disk of ${data} failed.`, (error as Error).message, "check that disk (dmesg), then start it again");
   if (error instanceof StorageError && error.code === "locked") return new CliError("inUse", "locked", error.message, "", "stop that process, or choose another directory: bellhop start --data DIR");
   if (error instanceof StorageError) return new CliError("unhealthy", error.code, error.message, "", `bellhop inspect log --data ${data}`);
+  if (error instanceof CertificateError) return new CliError("usage", "bad_certificate", error.message, "", "bellhop config show --effective");
   if (error instanceof BellhopError) return new CliError("unhealthy", "not_started", error.detail);
   return error;
 }

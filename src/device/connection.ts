@@ -16,6 +16,7 @@ import { maxWindow, narrow, widen } from "../wire/series.ts";
 import type { DeviceCounts } from "./counts.ts";
 import { Deliveries, type DeliveryWay } from "./deliveries.ts";
 import type { DeviceLimits } from "./limits.ts";
+import { Pace } from "./pace.ts";
 import type { WheelItem } from "./wheel.ts";
 
 /** What a connection asks of its server. */
@@ -27,8 +28,19 @@ export interface ConnectionKeeper {
   /** Ticks since the start, and their length in milliseconds. */
   readonly tick: number;
   readonly tickMs: number;
-  /** 0: a HELLO is taken now; else milliseconds to come back in. */
-  admit(): number;
+  /** undefined: a HELLO is taken now. */
+  admit(address: string, device: string): Refusal | undefined;
+  /** True: its certificate says that it is this device. @throws BellhopError where the certificate says otherwise. */
+  isCertified(connection: Connection, device: string): boolean;
+  /** A HELLO was refused for its credential, or its session is open. */
+  refusedCredential(connection: Connection): void;
+  welcomed(connection: Connection): void;
+  /** Unacknowledged bytes have become more, or fewer. */
+  moved(bytes: number): void;
+  /** So many bytes of all devices wait that no more are read from those that have some. */
+  readonly isFull: boolean;
+  /** To be told when they are fewer. */
+  held(connection: Connection): void;
   /** The connection has something to send at the end of the turn. */
   dirty(connection: Connection): void;
   /** Its deadline may have come nearer. */
@@ -38,6 +50,13 @@ export interface ConnectionKeeper {
   takeWriter(): Writer;
   giveWriter(writer: Writer): void;
   failed(connection: Connection, error: unknown): void;
+}
+
+/** Why a HELLO is not taken, and when to come back. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly waitMs: number;
 }
 
 /**
@@ -54,6 +73,8 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   readonly number: number;
   line: DeviceLine | undefined;
   isDirty = false;
+  /** Its certificate says that it is this device, and stands for a token (F2). */
+  isCertified = false;
   readonly #keeper: ConnectionKeeper;
   readonly #deframer = new Deframer(MAX_HELLO_BYTES);
   #phase: Phase = "hello";
@@ -62,6 +83,12 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   /** The tick since which the device leaves its buffer unread; -1: it does not. */
   #unreadTick = -1;
   #isPaused = false;
+  /** The rate that it may publish at; undefined: any. */
+  #pace: Pace | undefined;
+  /** The tick until which it is not read, because it sent faster than its rate; -1: it did not. */
+  #slowUntilTick = -1;
+  /** Bytes of its line as the keeper last heard. */
+  #counted = 0;
   #hello: HelloFrame | undefined;
   #wrap = 0;
   #keepAliveSeconds = 0;
@@ -77,12 +104,14 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   #out: Writer | undefined;
   #deliveries: Deliveries | undefined;
 
-  constructor(keeper: ConnectionKeeper, socket: Socket, address: string, number: number) {
+  /** @param number counts from 1 with each start of the node. @param since tick of the accept. */
+  constructor(keeper: ConnectionKeeper, socket: Socket, address: string, number: number, since = keeper.tick) {
     this.#keeper = keeper;
     this.socket = socket;
     this.address = address;
     this.number = number;
-    this.#phaseTick = this.#heardTick = keeper.tick;
+    this.#phaseTick = since;
+    this.#heardTick = keeper.tick;
   }
 
   get device(): string {
@@ -102,7 +131,40 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
       this.refuseAndClose(error.code, error.detail);
       return;
     }
-    if (this.line !== undefined && this.line.waiting.bytes >= this.#keeper.limits.pauseReadingBytes) this.#pause();
+    this.#count();
+    if (this.#pace !== undefined) this.#slowDown(this.#pace);
+    if (this.#counted > 0 && !this.#hasPlace) this.#pause();
+  }
+
+  /** Tells the keeper how many bytes its line holds now. */
+  #count(): void {
+    const bytes = this.line?.waiting.bytes ?? 0;
+    if (bytes !== this.#counted) this.#keeper.moved(bytes - this.#counted);
+    this.#counted = bytes;
+  }
+
+  /** Its own line and all of them together take more. */
+  get #hasPlace(): boolean {
+    return this.#counted < this.#keeper.limits.pauseReadingBytes && (this.#counted === 0 || !this.#keeper.isFull);
+  }
+
+  #slowDown(pace: Pace): void {
+    const waitMs = pace.wait(performance.now());
+    if (waitMs === 0) return;
+    this.#slowUntilTick = this.#keeper.tick + Math.ceil(waitMs / this.#keeper.tickMs);
+    this.#pause();
+    this.#keeper.rearm(this);
+  }
+
+  /** The limits have changed while it lives. */
+  limitsChanged(): void {
+    this.#pace = this.#newPace();
+    this.#keeper.rearm(this);
+  }
+
+  #newPace(): Pace | undefined {
+    const { messagesPerDevice, bytesPerDevice } = this.#keeper.limits;
+    return messagesPerDevice === 0 && bytesPerDevice === 0 ? undefined : new Pace(messagesPerDevice, bytesPerDevice, performance.now());
   }
 
   /** The socket's buffer has gone out. */
@@ -147,12 +209,17 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   #pause(): void {
     this.#isPaused = true;
     this.socket.pause();
+    if (this.#keeper.isFull) this.#keeper.held(this);
   }
 
-  /** Reads on when neither the line nor the socket's buffer is too full. */
+  /** All lines together hold less again. */
+  placeAgain(): void {
+    this.#resume();
+  }
+
+  /** Reads on when nothing speaks against it: the line, the lines of all, the socket's buffer, its rate. */
   #resume(): void {
-    if (!this.#isPaused || this.#unreadTick >= 0) return;
-    if (this.line !== undefined && this.line.waiting.bytes >= this.#keeper.limits.pauseReadingBytes) return;
+    if (!this.#isPaused || this.#unreadTick >= 0 || this.#slowUntilTick >= 0 || !this.#hasPlace) return;
     this.#isPaused = false;
     this.#heardTick = this.#keeper.tick;
     this.socket.resume();
@@ -167,13 +234,23 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     if (this.#phase === "hello" || this.#phase === "broken") return after(this.#phaseTick, limits.helloMs);
     if (this.#phase === "opening") return after(this.#phaseTick, limits.welcomeMs);
     if (this.#unreadTick >= 0) return after(this.#unreadTick, limits.unreadMs);
+    if (this.#slowUntilTick >= 0) return this.#slowUntilTick;
     return after(this.#isPaused ? this.#keeper.tick : this.#heardTick, this.#keepAliveSeconds * 1500);
   }
 
   expire(): void {
     if (this.#phase === "closing" || this.#unreadTick >= 0) this.socket.destroy();
+    else if (this.#phase === "open" && this.#slowUntilTick >= 0) this.#goOn();
     else if (this.#phase === "open") this.refuseAndClose("idle", "");
     else this.refuseAndClose("deadline", this.#phase === "opening" ? "The session did not open in time." : "HELLO did not come in time.");
+  }
+
+  /** Its debt is paid. */
+  #goOn(): void {
+    this.#slowUntilTick = -1;
+    this.#heardTick = this.#keeper.tick;
+    this.#resume();
+    this.#keeper.rearm(this);
   }
 
   get #isOver(): boolean {
@@ -196,16 +273,20 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   hello(hello: HelloFrame): void {
     if (this.#phase !== "hello" && this.#phase !== "broken") throw outOfTurn("HELLO");
     this.#keeper.counts.hellos += 1;
-    const waitMs = this.#keeper.admit();
-    if (waitMs > 0) return this.close("overloaded", "Too many devices connect at once.", waitMs);
-    const { limits, node } = this.#keeper;
+    const refusal = this.#keeper.admit(this.address, hello.device);
+    if (refusal !== undefined) return this.close(refusal.code, refusal.detail, refusal.waitMs);
     this.#hello = hello;
+    this.isCertified = this.#keeper.isCertified(this, hello.device);
+    const { limits, node } = this.#keeper;
     this.#wrap = hello.wrap;
     this.#keepAliveSeconds = Math.min(hello.keepAlive === 0 ? limits.keepAliveSeconds : hello.keepAlive, limits.mostKeepAliveSeconds);
     this.#deframer.maxBytes = limits.frameBytes;
     this.#enter("opening");
     const { device, session, nonce, leaves, oldest, next } = hello;
-    this.line = node.open(this, { device, session, nonce, leaves, oldest, next, window: Math.min(hello.window, maxWindow(hello.wrap)) });
+    // A second's messages are in flight at most: what is read at once is then a debt that a second pays.
+    const perSecond = limits.messagesPerDevice === 0 ? Infinity : limits.messagesPerDevice;
+    const window = Math.min(hello.window, maxWindow(hello.wrap), perSecond);
+    this.line = node.open(this, { device, session, nonce, leaves, oldest, next, window });
   }
 
   publish(series: number, kind: Kind, bytes: Uint8Array, start: number, end: number): void {
@@ -218,6 +299,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
       this.#timed = wide;
       this.#timedAt = performance.now();
     }
+    this.#pace?.spend(end - start);
     this.line!.publish(wide, kind, bytes, start, end);
   }
 
@@ -264,7 +346,9 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     this.#ack = -1;
     this.#voids = undefined;
     this.#heardTick = this.#keeper.tick;
+    this.#pace = this.#newPace();
     this.#enter("open");
+    this.#keeper.welcomed(this);
     writeWelcome(this.writer(), {
       protocol: PROTOCOL, session, last, leftAt, generation, window, wrap: this.#wrap, keepAlive: this.#keepAliveSeconds, maxFrame: limits.frameBytes,
       receiveWindow, delivered, handled, end,
@@ -284,6 +368,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     }
     this.#ack = series;
     this.#soon();
+    this.#count();
     if (this.#isPaused) this.#resume();
   }
 
@@ -308,6 +393,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     this.#keeper.counts.broken += 1;
     writeBroken(this.writer(), generation, last, nonce);
     this.line = undefined; // the gateway has let go of it
+    this.#count();
     this.#stopDeliveries();
     this.#enter("broken");
   }
@@ -317,8 +403,10 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     if (this.#isOver) return;
     this.#ended(code, detail);
     if (this.#phase === "hello" || this.#phase === "opening") this.#keeper.counts.hellosRefused.add(code);
+    if (code === "unauthenticated" || code === "forbidden") this.#keeper.refusedCredential(this);
     writeClose(this.writer(), code, detail, retryAfterMs, ERRORS[code].retryable);
     this.line = undefined;
+    this.#count();
     this.#stopDeliveries();
     this.#enter("closing");
     this.flush();
@@ -381,6 +469,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   #releaseLine(): void {
     const line = this.line;
     this.line = undefined;
+    this.#count();
     this.#stopDeliveries();
     line?.closed();
   }

@@ -1,14 +1,20 @@
 // The device server: takes TCP connections, keeps their number and deadlines, and sends what they have to say once a turn.
 
 import { createServer, type Server, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { BrokenInvariant } from "../base/assert.ts";
 import type { Settings } from "../config.ts";
+import { Buckets } from "../doors/bucket.ts";
+import type { Certificates } from "../doors/certificates.ts";
 import type { NodeApi } from "../node/api.ts";
 import { SeldomLog, type Log } from "../observe/log.ts";
 import { Writer } from "../wire/msgpack.ts";
 import { Admission } from "./admission.ts";
-import { Connection, type ConnectionKeeper } from "./connection.ts";
+import { Connection, type ConnectionKeeper, type Refusal } from "./connection.ts";
 import { DeviceCounts } from "./counts.ts";
+import { Failures } from "./failures.ts";
+import { Handshakes, type HandshakesKeeper } from "./handshakes.ts";
+import { certificateOf, isCertified } from "./identity.ts";
 import { type DeviceLimits, deviceLimits } from "./limits.ts";
 import { Wheel } from "./wheel.ts";
 
@@ -19,6 +25,8 @@ export interface DeviceServer {
   readonly connections: number;
   /** What it has counted. */
   readings(): ReturnType<DeviceCounts["readings"]>;
+  /** Takes new limits and certificates: live connections stay, those whose certificate is revoked now end. */
+  reload(settings: Settings, certificates: Certificates): void;
   /** Stops listening, and closes every connection with `stopping` and a slot to come back in. Resolves when all are gone. */
   close(): Promise<void>;
 }
@@ -28,6 +36,8 @@ const TICK_MS = 500;
 const SPARE_WRITERS = 64;
 const SPARE_WRITER_BYTES = 65_536;
 const BACKLOG = 4096;
+/** Share of `backlogBytes` below which those that wait for it are read again. */
+const READ_AGAIN_BELOW = 0.75;
 
 /** The socket's own place for its connection: no closure and no map entry per connection. */
 interface DeviceTcp extends Socket {
@@ -35,22 +45,35 @@ interface DeviceTcp extends Socket {
 }
 
 /** @throws the system's error when it cannot listen there. */
-export async function startDeviceServer(parts: { readonly node: NodeApi; readonly settings: Settings; readonly log: Log }): Promise<DeviceServer> {
-  const server = new TcpServer(parts.node, deviceLimits(parts.settings), parts.log);
+export async function startDeviceServer(parts: {
+  readonly node: NodeApi;
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly certificates: Certificates;
+}): Promise<DeviceServer> {
+  const server = new TcpServer(parts.node, deviceLimits(parts.settings), parts.log, parts.certificates);
   await server.listen(parts.settings.device);
   return server;
 }
 
-export class TcpServer implements DeviceServer, ConnectionKeeper {
+export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeeper {
   readonly node: NodeApi;
-  readonly limits: DeviceLimits;
+  limits: DeviceLimits;
   readonly counts = new DeviceCounts();
   readonly tickMs = TICK_MS;
   readonly log: Log;
   readonly #failures: SeldomLog;
   readonly #server: Server;
   readonly #wheel = new Wheel<Connection>();
-  readonly #admission: Admission;
+  readonly #wrongCredentials = new Failures();
+  readonly #handshakes: Handshakes | undefined;
+  readonly #held = new Set<Connection>();
+  #certificates: Certificates | undefined;
+  #admission: Admission;
+  #hellosOf: Buckets;
+  #backlogBytes = 0;
+  /** Connections get numbers, for the log. */
+  #named = 0;
   readonly #open = new Set<Connection>();
   readonly #perAddress = new Map<string, number>();
   readonly #flushAll = (): void => this.#flush();
@@ -60,12 +83,16 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
   #address = "";
   #allGone: (() => void) | undefined;
 
-  constructor(node: NodeApi, limits: DeviceLimits, log: Log) {
+  /** @param certificates without them, or without one for devices, it speaks plain text. */
+  constructor(node: NodeApi, limits: DeviceLimits, log: Log, certificates?: Certificates) {
     this.node = node;
     this.limits = limits;
     this.log = log;
     this.#failures = new SeldomLog(log);
+    this.#certificates = certificates;
+    this.#handshakes = certificates?.device === undefined ? undefined : new Handshakes(this, certificates);
     this.#admission = new Admission(limits.hellosPerSecond, limits.hellosAtOnce);
+    this.#hellosOf = new Buckets(limits.hellosPerAddress);
     this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
   }
 
@@ -74,7 +101,20 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
   }
 
   get connections(): number {
-    return this.#open.size;
+    return this.#open.size + (this.#handshakes?.size ?? 0);
+  }
+
+  reload(settings: Settings, certificates: Certificates): void {
+    this.limits = deviceLimits(settings);
+    this.#admission = new Admission(this.limits.hellosPerSecond, this.limits.hellosAtOnce);
+    this.#hellosOf = new Buckets(this.limits.hellosPerAddress);
+    this.#certificates = certificates;
+    this.#handshakes?.use(certificates);
+    for (const connection of this.#open) {
+      connection.limitsChanged();
+      const certificate = certificateOf(connection.socket);
+      if (certificate !== undefined && certificates.isRevoked(certificate)) connection.refuseAndClose("unauthenticated", "The client certificate is revoked.");
+    }
   }
 
   readings(): ReturnType<DeviceCounts["readings"]> {
@@ -95,15 +135,19 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
     const bound = this.#server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : 0;
     this.#address = `${address.slice(0, colon)}:${port}`;
-    this.#timer = setInterval(() => this.#wheel.tick(), TICK_MS);
+    this.#timer = setInterval(() => {
+      this.#wheel.tick();
+      this.#handshakes?.expire();
+    }, TICK_MS);
   }
 
   async close(): Promise<void> {
     if (this.#timer === undefined) return;
     this.#server.close();
+    this.#handshakes?.closeAll();
     const now = performance.now();
     for (const connection of this.#open) connection.refuseAndClose("stopping", "", this.#admission.slot(now, Math.random()));
-    if (this.#open.size > 0) {
+    if (this.connections > 0) {
       await new Promise<void>((resolve) => {
         this.#allGone = resolve;
       });
@@ -117,39 +161,98 @@ export class TcpServer implements DeviceServer, ConnectionKeeper {
   #accept(socket: DeviceTcp): void {
     // In the tick of the accept: an error without a listener would end the process.
     socket.on("error", onError);
+    const address = socket.remoteAddress;
+    if (address === undefined) return void socket.destroy(); // gone before it was taken
     this.counts.taken += 1;
-    const address = socket.remoteAddress ?? "";
+    const { connections, connectionsPerAddress } = this.limits;
     const fromThere = this.#perAddress.get(address) ?? 0;
-    const connection = new Connection(this, socket, address, this.counts.taken);
-    socket.bellhop = connection;
-    const isFull = this.#open.size >= this.limits.connections || fromThere >= this.limits.connectionsPerAddress;
-    this.#open.add(connection);
+    const isFull = this.connections >= connections || (connectionsPerAddress > 0 && fromThere >= connectionsPerAddress);
+    // Without a handshake nothing can be said over TLS, and a handshake is what costs.
+    if (isFull && this.#handshakes !== undefined) return void socket.destroy();
     this.#perAddress.set(address, fromThere + 1);
+    if (this.#handshakes !== undefined) return this.#handshakes.begin(socket, address);
+    const connection = this.#connected(socket, address, this.tick);
+    if (isFull) connection.refuseAndClose("overloaded", "No more connections are taken.", this.#admission.slot(performance.now(), Math.random()));
+  }
+
+  #connected(socket: DeviceTcp, address: string, since: number): Connection {
+    this.#named += 1;
+    const connection = new Connection(this, socket, address, this.#named, since);
+    socket.bellhop = connection;
+    this.#open.add(connection);
     this.#wheel.place(connection);
     socket.on("data", onData);
     socket.on("drain", onDrain);
     socket.on("close", onClose);
-    if (isFull) connection.refuseAndClose("overloaded", "No more connections are taken.", this.#admission.slot(performance.now(), Math.random()));
+    return connection;
+  }
+
+  // --- HandshakesKeeper ---
+
+  secured(socket: TLSSocket, since: number): void {
+    socket.on("error", onError);
+    this.#connected(socket, socket.remoteAddress ?? "", since);
+  }
+
+  dropped(address: string): void {
+    const left = (this.#perAddress.get(address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(address, left);
+    else this.#perAddress.delete(address);
+    if (this.connections === 0) this.#allGone?.();
   }
 
   // --- ConnectionKeeper ---
 
   gone(connection: Connection): void {
-    const { address } = connection;
     this.#wheel.remove(connection);
     this.#open.delete(connection);
-    const left = (this.#perAddress.get(address) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(address, left);
-    else this.#perAddress.delete(address);
-    if (this.#open.size === 0) this.#allGone?.();
+    this.#held.delete(connection);
+    this.dropped(connection.address);
   }
 
   get tick(): number {
     return this.#wheel.now;
   }
 
-  admit(): number {
-    return this.#admission.take(performance.now(), Math.random());
+  admit(address: string, device: string): Refusal | undefined {
+    const now = performance.now();
+    const afterFailures = this.#wrongCredentials.wait(address, device, now);
+    if (afterFailures > 0) return { code: "too_many_requests", detail: "The last credential was wrong.", waitMs: afterFailures };
+    if (this.limits.hellosPerAddress > 0) {
+      const left = this.#hellosOf.take(address, now);
+      if (left < 0) return { code: "too_many_requests", detail: "Too many devices connect from this address.", waitMs: this.#admission.slot(now, Math.random()) - left };
+    }
+    const waitMs = this.#admission.take(now, Math.random());
+    return waitMs === 0 ? undefined : { code: "overloaded", detail: "Too many devices connect at once.", waitMs };
+  }
+
+  isCertified(connection: Connection, device: string): boolean {
+    const certificates = this.#certificates;
+    return certificates?.asksDevices === true && isCertified(connection.socket, device, (certificate) => certificates.isRevoked(certificate));
+  }
+
+  refusedCredential({ address, device }: Connection): void {
+    this.#wrongCredentials.failed(address, device, performance.now());
+  }
+
+  welcomed({ address, device }: Connection): void {
+    this.#wrongCredentials.succeeded(address, device);
+  }
+
+  moved(bytes: number): void {
+    this.#backlogBytes += bytes;
+    if (bytes > 0 || this.#held.size === 0 || this.#backlogBytes > this.limits.backlogBytes * READ_AGAIN_BELOW) return;
+    const held = [...this.#held];
+    this.#held.clear();
+    for (const connection of held) connection.placeAgain();
+  }
+
+  get isFull(): boolean {
+    return this.#backlogBytes >= this.limits.backlogBytes;
+  }
+
+  held(connection: Connection): void {
+    this.#held.add(connection);
   }
 
   dirty(connection: Connection): void {

@@ -36,7 +36,7 @@ export function retryAfterOf(code: ErrorCode): number | undefined {
 
 export function sendProblem(reply: FastifyReply, code: ErrorCode, detail = ""): FastifyReply {
   const retryAfter = retryAfterOf(code);
-  if (retryAfter !== undefined) void reply.header("retry-after", retryAfter);
+  if (retryAfter !== undefined && !reply.hasHeader("retry-after")) void reply.header("retry-after", retryAfter);
   return reply.code(ERRORS[code].status).type(PROBLEM_TYPE).send(JSON.stringify(problemOf(code, detail)));
 }
 

@@ -4,10 +4,12 @@ import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type onSendHookHandler, type RawServerDefault } from "fastify";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, ServerOptions, ServerResponse } from "node:http";
+import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { BellhopError } from "../base/errors.ts";
 import { hostAndPort, type Settings } from "../config.ts";
+import type { Certificates } from "../doors/certificates.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -17,6 +19,8 @@ import type { HttpContext } from "./context.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
 import { httpReadings, RouteCounts } from "./counts.ts";
 import { refuseUnknownParameters } from "./query.ts";
+import { ConnectionLimit } from "./connections.ts";
+import { RequestRates } from "./rates.ts";
 import { deviceRoutes } from "./routes/devices.ts";
 import { errorRoutes } from "./routes/errors.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -38,6 +42,8 @@ export interface HttpServer {
   readonly address: string;
   /** What it has counted. */
   readings(): ReturnType<typeof httpReadings>;
+  /** Takes new limits and certificates; live connections stay. */
+  reload(settings: Settings, certificates: Certificates): void;
   /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds`, then connections are cut. */
   close(): Promise<void>;
 }
@@ -47,6 +53,7 @@ export interface HttpServerParts {
   readonly settings: Settings;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly certificates: Certificates;
 }
 
 /** Greatest size of a request's head. */
@@ -62,30 +69,30 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
   const stop = new AbortController();
   const followers = new FollowerPlaces(settings.maxFollowers);
   const routes = new Map<string, RouteCounts>();
-  let taken = 0;
-  let open = 0;
+  const rates = new RequestRates(settings);
+  const connections = new ConnectionLimit(settings);
   const server = await build({
     ...parts,
     routes,
+    rates,
+    connections,
     stopping: stop.signal,
     followers,
     handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
   });
-  server.server.on("connection", (socket: Socket) => {
-    taken += 1;
-    open += 1;
-    socket.once("close", () => {
-      open -= 1;
-    });
-  });
-  server.server.maxConnections = settings.httpMaxConnections;
+  connections.watch(server.server);
   const { host, port } = hostAndPort(settings.http);
   await server.listen({ host, port });
   const bound = server.server.address();
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
   return {
     address: `${settings.http.slice(0, settings.http.lastIndexOf(":"))}:${boundPort}`,
-    readings: () => httpReadings(routes, followers.taken, open, taken),
+    readings: () => httpReadings(routes, followers.taken, connections.open, connections.taken),
+    reload(next, certificates) {
+      rates.set(next);
+      connections.set(next);
+      if (certificates.http !== undefined) (server.server as TlsServer).setSecureContext(certificates.http);
+    },
     async close() {
       stop.abort();
       const cut = setTimeout(() => server.server.closeAllConnections(), settings.drainSeconds * 1000);
@@ -96,7 +103,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
 }
 
 async function build(context: HttpContext & { readonly routes: Map<string, RouteCounts> }): Promise<Server> {
-  const { settings, log } = context;
+  const { settings, log, connections, rates } = context;
   const onError = errorHandler(log, context.node);
   const server = fastify({
     logger: false,
@@ -108,7 +115,7 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
     forceCloseConnections: "idle",
     return503OnClosing: false, // said below as a problem
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
-    http: { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 },
+    ...transport(context),
     frameworkErrors: (error, request, reply) => onError(error, request, reply),
     clientErrorHandler: refuseSocket,
   })
@@ -125,8 +132,10 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
     if (request.url.startsWith("/v1/")) refuseUnknownParameters(request);
   });
   server.addHook("preHandler", async (request) => checkDeviceId(request));
-  server.addHook("onRequest", async (request) => {
+  server.addHook("onRequest", async (request, reply) => {
     if (context.stopping.aborted && request.url.startsWith("/v1/")) throw new BellhopError("stopping");
+    connections.check(request, reply);
+    rates.take(request, reply);
     refuseForeignPages(request);
   });
   // A client that keeps its connection would hold the stop up until it is cut.
@@ -179,6 +188,15 @@ function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
   });
 }
 
+/** Plain, or TLS 1.2 and later with HTTP/1.1 told by ALPN. */
+function transport({ settings, certificates }: HttpContext): { http: ServerOptions } {
+  const options = { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 };
+  if (certificates.http === undefined) return { http: options };
+  const tls = { ...options, ...certificates.http, ALPNProtocols: ["http/1.1"], handshakeTimeout: settings.httpRequestSeconds * 1000 };
+  // Fastify types a TLS server as another kind; routes see no difference.
+  return { https: tls } as unknown as { http: ServerOptions };
+}
+
 function checkDeviceId(request: FastifyRequest): void {
   const { device } = request.params as { device?: string };
   if (device !== undefined && !isDeviceId(device)) {
@@ -192,7 +210,7 @@ function refuseForeignPages(request: FastifyRequest): void {
   if (!/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)) {
     throw new BellhopError("forbidden", `The Host is ${JSON.stringify(host)}; without credentials only loopback names are answered.`);
   }
-  if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`) {
+  if (origin !== undefined && origin.toLowerCase() !== `${request.protocol}://${host.toLowerCase()}`) {
     throw new BellhopError("forbidden", `Requests from pages of ${JSON.stringify(origin)} are not answered.`);
   }
 }

@@ -109,10 +109,29 @@ describe("refused", () => {
 
   test.each(["0.0.0.0:4800", "192.168.1.5:4800", "[::]:4800", "[2001:db8::1]:4800", "broker.example:4800", "127.0.0.1.example.com:4800"])("a door beyond loopback: %s", (address) => {
     for (const door of ["http", "device"]) {
-      const problems = problemsOf({ flags: { [door]: address } });
+      const problems = problemsOf({ flags: { [door]: address, allowPlaintext: "yes" } });
       expect(problems).toEqual([expect.stringContaining(`${door} (${address}) is beyond loopback`)]);
       expect(problems[0]).toContain("Listen on 127.0.0.1");
     }
+  });
+
+  test("plain text beyond loopback, unless it is asked for by name", () => {
+    const beyond = "192.168.1.5:4800";
+    const about = (problems: readonly string[]): readonly string[] => problems.filter((problem) => problem.includes("without TLS"));
+    expect(about(problemsOf({ flags: { http: beyond } }))).toEqual([expect.stringMatching(/^http \(192\.168\.1\.5:4800\) is beyond loopback.*set tlsCert and tlsKey.*allowPlaintext/)]);
+    expect(about(problemsOf({ flags: { http: beyond, allowPlaintext: "yes" } }))).toEqual([]);
+    expect(about(problemsOf({ flags: { http: beyond, tlsCert: "a", tlsKey: "b" } }))).toEqual([]);
+    expect(about(problemsOf({ flags: { http: beyond, deviceTlsCert: "a", deviceTlsKey: "b" } }))).toHaveLength(1);
+    expect(about(problemsOf({ flags: { device: beyond, deviceTlsCert: "a", deviceTlsKey: "b" } }))).toEqual([]);
+  });
+
+  test.each<[Partial<Settings>, string]>([
+    [{ tlsCert: "a" }, "tlsCert needs tlsKey beside it."],
+    [{ deviceTlsKey: "a" }, "deviceTlsKey needs deviceTlsCert beside it."],
+    [{ deviceCa: "a" }, "deviceCa needs TLS"],
+    [{ deviceCrl: "a" }, "deviceCrl needs deviceCa beside it."],
+  ])("half of a pair: %o", (chosen, problem) => {
+    expect(problemsOf({ flags: chosen as Record<string, string> })).toEqual([expect.stringContaining(problem)]);
   });
 
   test.each(["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[0:0:0:0:0:0:0:1]:1", "localhost:1"])("a door on loopback is open: %s", (address) => {
@@ -140,7 +159,7 @@ describe("refused", () => {
   });
 
   test("all problems at once", () => {
-    expect(problemsOf({ flags: { window: "0", colour: "red", http: "0.0.0.0:1" } })).toHaveLength(3);
+    expect(problemsOf({ flags: { window: "0", colour: "red", http: "0.0.0.0:1", allowPlaintext: "yes" } })).toHaveLength(3);
   });
 });
 

@@ -1,6 +1,7 @@
 // A device: its outbox, its session, and the connection that it keeps up.
 
 import { EventEmitter } from "node:events";
+import type { ConnectionOptions } from "node:tls";
 import { assert } from "../../../src/base/assert.ts";
 import { Ring } from "../../../src/base/ring.ts";
 import { encodeBody, KIND, type Kind } from "../../../src/wire/body.ts";
@@ -22,6 +23,8 @@ export interface DeviceOptions {
   /** 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`. */
   readonly device: string;
   readonly token?: string;
+  /** TLS to the broker, as node:tls takes it: `ca` where its authority is not one the system knows, `cert` and `key` of the device where it shows a certificate instead of a token. */
+  readonly tls?: true | Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername">;
   /** "memory" (lost with the process), or the path of a file that survives kill -9 and power loss. One process at a time may use a file. */
   readonly outbox?: string;
   /** Messages and bytes that the outbox holds at most; then `publish` rejects with `outbox_full`. 10,000 and 16 MiB if not said. */
@@ -318,7 +321,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     this.#welcomed = false;
     this.#retryAfterMs = 0;
     this.#nonceRaised = false;
-    this.#link = new Link(broker.host, broker.port, MOST_FRAME_BYTES, this.#owner);
+    this.#link = new Link(broker.host, broker.port, this.#options.tls, MOST_FRAME_BYTES, this.#owner);
   }
 
   #hello(link: Link): void {

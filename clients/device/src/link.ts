@@ -1,6 +1,7 @@
 // One TCP connection to one broker: frames in, one write a turn out, and the keep-alive. It knows nothing of sessions.
 
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { type FromBroker, readFromBroker, writePing } from "../../../src/wire/device.ts";
 import { Deframer } from "../../../src/wire/frame.ts";
 import { Writer } from "../../../src/wire/msgpack.ts";
@@ -30,14 +31,15 @@ export class Link {
   #sent = false;
   #ended = false;
 
-  constructor(host: string, port: number, maxFrame: number, owner: LinkOwner) {
+  /** @param tls undefined: plain text. */
+  constructor(host: string, port: number, tls: true | ConnectionOptions | undefined, maxFrame: number, owner: LinkOwner) {
     this.#owner = owner;
     this.#deframer = new Deframer(maxFrame);
     this.#timer = setTimeout(() => this.end(new Error("No WELCOME came in time.")), WELCOME_TIMEOUT_MS);
-    this.#socket = connect({ host, port, noDelay: true });
+    this.#socket = tls === undefined ? connect({ host, port, noDelay: true }) : secured(host, port, tls === true ? {} : tls);
     this.#socket.on("error", (error) => this.end(error));
     this.#socket.on("close", () => this.end(undefined));
-    this.#socket.on("connect", () => this.#ended || owner.opened());
+    this.#socket.on(tls === undefined ? "connect" : "secureConnect", () => this.#ended || owner.opened());
     this.#socket.on("drain", () => this.#ended || owner.turn());
     this.#socket.on("data", (chunk) => this.#read(chunk));
   }
@@ -100,4 +102,9 @@ export class Link {
     this.flush();
     this.#sent = false;
   }
+}
+
+/** A server's name is told where there is one: an address is none (RFC 6066). */
+function secured(host: string, port: number, tls: ConnectionOptions): Socket {
+  return connectTls({ ...(isIP(host) === 0 ? { servername: host } : {}), minVersion: "TLSv1.2", ...tls, host, port }).setNoDelay();
 }
