@@ -89,6 +89,7 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
     const build: Reading = { labels: { version: version(), node: settings.node, runtime: process.version }, value: 1 };
     const readings = (): Readings => together({ build_info: [build] }, node.readings(), loop.readings(), device.readings(), http.readings());
     log.info({ code: "ready", http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
+    if (settings.allowPlaintext === "yes") log.warn({ code: "plaintext" }, "allowPlaintext is yes: what passes a port without TLS can be read and changed on the way");
     let drained: Promise<unknown> | undefined;
     const drain = async (): Promise<void> => {
       reloader.close();
