@@ -37,30 +37,43 @@ export type HopRequest =
       /** SHA-256 of the device's token; left out where the gateway vouches for the device. The token itself never leaves the gateway's node. */
       readonly credential?: Uint8Array;
     }
-  /** Joins on to a session from a new socket (R26): the publisher still holds every number from `oldest` to `next - 1`. */
+  /** Joins on to a session from a new socket (R26): the publisher still holds every number from `oldest` to `next - 1`. `nonce`: above that of every earlier HELLO (R25). */
   | {
       readonly type: "resume";
       readonly request: number;
       readonly device: string;
       readonly publisher: string;
       readonly session: number;
+      readonly nonce: bigint;
       readonly oldest: number;
       readonly next: number;
       readonly attach: boolean;
       readonly credential?: Uint8Array;
     }
-  /** The same socket at a new leader, epoch or link (R29): the attachment stays, `last` is answered as applied. */
+  /** The same socket at a new leader, epoch or link (R29): the attachment stays, `last` is answered as applied. `nonce`: that of its HELLO. */
   | {
       readonly type: "reattach";
       readonly request: number;
       readonly device: string;
       readonly publisher: string;
       readonly session: number;
+      readonly nonce: bigint;
       readonly attachment: number;
       readonly credential?: Uint8Array;
     }
-  /** The socket is gone (R33); answered `done` once its presence is down. `device` "": the gateway knows the session only. */
-  | { readonly type: "detach"; readonly request: number; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
+  /**
+   * The socket is gone (R33); answered `done` once its presence is down. `device` "": the gateway knows the session only.
+   * `attachment` 0: it was never told its attachment, and leaves what this gateway's HELLOs of the device up to this nonce brought up.
+   */
+  | {
+      readonly type: "detach";
+      readonly request: number;
+      readonly device: string;
+      readonly publisher: string;
+      readonly session: number;
+      readonly nonce: bigint;
+      readonly attachment: number;
+    }
   /** A publish without a series: from a backend, under an idempotency key (R31). `fingerprint`: 128 bits over body, type and headers that count, hex. */
   | {
       readonly type: "keyed";
@@ -154,7 +167,7 @@ export type HopAnswer =
   | { readonly type: "takenOver"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** The credential by which that attachment came was removed: its socket closes with UNAUTHENTICATED (F4). */
   | { readonly type: "revoked"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
-  /** RESUME does not join on (R26), or the session or nonce is behind. `stored`: the nonce that OPEN found greater. */
+  /** RESUME does not join on (R26), or a newer HELLO has opened a session. `stored`: the nonce is behind this one; HELLO may come again above it (R25). */
   | { readonly type: "broken"; readonly request: number; readonly generation: number; readonly last: number; readonly code: "broken" | "taken_over"; readonly stored: bigint | undefined }
   /** A keyed or numbered publish is committed (201, or 200 for a duplicate). `offset` 0: a number that was stored before, whose offset is not kept. */
   | { readonly type: "stored"; readonly request: number; readonly offset: number; readonly duplicate: boolean }

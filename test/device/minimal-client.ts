@@ -166,7 +166,8 @@ export class MinimalDevice {
   /** Opens a session, or resumes the one it has, and sends again what was not taken. */
   async connect(address: string, window = 1000): Promise<Frame> {
     this.wire = new Wire(address);
-    if (this.session === 0) this.#nonce = (BigInt(Date.now()) << 20n) + BigInt(Math.floor(Math.random() * 2 ** 20));
+    const fromClock = (BigInt(Date.now()) << 20n) + BigInt(Math.floor(Math.random() * 2 ** 20));
+    this.#nonce = fromClock > this.#nonce ? fromClock : this.#nonce + 1n;
     const [oldest, next] = this.session === 0 ? [1, 1] : [this.acked + 1, this.next];
     this.wire.send([HELLO, 1, this.id, "", this.session, this.#nonce, oldest, next, 0, window, this.wrap]);
     const welcome = await this.wire.await(WELCOME);

@@ -83,11 +83,11 @@ test("a session that does not join on is BROKEN; the one opened in its place, on
   await device.publish(["m1", "m2"]);
   device.wire.end();
   const wire = new Wire(broker.device);
-  wire.send([HELLO, 1, "breaks", "", device.session, 0, 6, 6]); // as if 3, 4 and 5 had been acknowledged
+  wire.send([HELLO, 1, "breaks", "", device.session, BigInt(Date.now() + 1) << 20n, 6, 6]); // as if 3, 4 and 5 had been acknowledged
   const [, , last, nonce] = await wire.await(BROKEN);
   expect([last, nonce]).toEqual([2, 0]);
   wire.send([PUBLISH, 6, 0, [Buffer.from("sent before it knew"), null, null]], [PING]);
-  wire.send([HELLO, 1, "breaks", "", 0, BigInt(Date.now() + 1) << 20n, 1, 1, device.session]);
+  wire.send([HELLO, 1, "breaks", "", 0, BigInt(Date.now() + 2) << 20n, 1, 1, device.session]);
   const welcome = await wire.await(WELCOME);
   expect([welcome[2] === device.session, welcome[3], welcome[4]]).toEqual([false, 0, 2]);
   wire.end();

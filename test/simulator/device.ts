@@ -79,7 +79,7 @@ export class Device {
     if (node === undefined) return this.#connectIn(30);
     this.#sent = 0;
     this.isWelcome = false;
-    if (this.#session === 0 && (this.#nonce === 0n || this.#random.chance(0.5))) this.#nonce += BigInt(this.#random.between(1, 1000));
+    this.#nonce += BigInt(this.#random.between(1, 1000)); // with every HELLO (R25)
     this.#connection = new Connection(this.#world.cluster, node, this);
     const oldest = this.#outbox[0]?.series ?? this.#next;
     const hello = { device: this.id, session: this.#session, nonce: this.#nonce, leaves: this.#leaves, oldest, next: this.#next, window: 16 };
@@ -139,9 +139,11 @@ export class Device {
 
   /** What it held goes out again under a new session. */
   broken(nonce: bigint | undefined): void {
-    this.#nonce = (nonce ?? this.#nonce) + 1n;
-    if (this.#session !== 0) this.#leaves = this.#session;
-    this.#session = 0;
+    if (nonce !== undefined) this.#nonce = nonce; // the next HELLO is above it
+    else {
+      if (this.#session !== 0) this.#leaves = this.#session;
+      this.#session = 0;
+    }
     this.hangUp();
   }
 

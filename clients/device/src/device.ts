@@ -127,6 +127,8 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #window = 0;
   #maxFrame = MOST_FRAME_BYTES;
   #retryAfterMs = 0;
+  /** The nonce of the newest HELLO: they rise, over restarts too (section 3 of the protocol). */
+  #nonce: bigint;
   /** A greater nonce was tried once on this connection. */
   #nonceRaised = false;
 
@@ -167,6 +169,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     }
     this.#has = this.#taken = this.#outbox.handled;
     this.#syncing = this.#outbox.durable;
+    this.#nonce = this.#outbox.session.nonce;
     this.state = new DeviceState({ ask: (request) => this.#ask(request), patch: (json) => this.#publish(KIND.statePatch, json, {}) });
     this.#owner = this.#linkOwner();
     this.#connect();
@@ -325,14 +328,15 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   }
 
   #hello(link: Link): void {
-    const { session, base, nonce, opening } = this.#outbox.session;
+    const { session, base, opening } = this.#outbox.session;
     const resumes = session !== 0 && !opening;
+    this.#nonce = nonceAbove(this.#nonce);
     writeHello(link.out, {
       protocol: PROTOCOL,
       device: this.id,
       token: this.#options.token ?? "",
       session: resumes ? session : 0,
-      nonce,
+      nonce: this.#nonce,
       oldest: resumes ? this.#outbox.first - base : 1,
       next: resumes ? this.#outbox.last + 1 - base : 1,
       leaves: resumes ? 0 : session,
@@ -347,28 +351,25 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     link.flush();
   }
 
-  /** Resumes, or opens: then the nonce is durable first, so that the same OPEN is asked again after a crash. */
+  /** Resumes, or opens: that it leaves its session is durable first, so that it is not resumed after a crash. */
   #begin(link: Link): void {
     const session = this.#outbox.session;
-    if (session.session === 0 && !session.opening) this.#startOpening(0n, 0, link);
+    if (session.session === 0 && !session.opening) this.#startOpening(0, link);
     else if (session.opening) this.#outbox.whenDurable(() => this.#link === link && this.#hello(link));
     else this.#hello(link);
   }
 
-  #startOpening(above: bigint, leaves: number, link: Link): void {
-    const { base, nonce } = this.#outbox.session;
-    const fromClock = BigInt(Date.now()) * NONCE_TICKS_PER_MS + BigInt(Math.floor(Math.random() * Number(NONCE_TICKS_PER_MS)));
-    const least = (above > nonce ? above : nonce) + 1n;
-    this.#outbox.setSession({ session: leaves, base, nonce: fromClock > least ? fromClock : least, opening: true });
+  #startOpening(leaves: number, link: Link): void {
+    this.#outbox.setSession({ session: leaves, base: this.#outbox.session.base, nonce: this.#nonce, opening: true });
     this.#outbox.whenDurable(() => this.#link === link && this.#hello(link));
   }
 
   #welcome(link: Link, welcome: WelcomeFrame): void {
-    const { session, nonce, opening } = this.#outbox.session;
+    const { session, opening } = this.#outbox.session;
     if (opening) {
       if (session !== 0) this.#settleTo(this.#outbox.session.base + welcome.leftAt, []);
-      // The oldest message that is left becomes `last + 1`; last is 0, save where the answer to this OPEN was lost.
-      const settled: Session = { session: welcome.session, base: this.#outbox.first - 1 - welcome.last, nonce, opening: false };
+      // The oldest message that is left becomes `last + 1`.
+      const settled: Session = { session: welcome.session, base: this.#outbox.first - 1 - welcome.last, nonce: this.#nonce, opening: false };
       this.#outbox.setSession(settled);
     } else this.#settleTo(this.#outbox.session.base + welcome.last, []);
     this.#sent = this.#outbox.first - 1;
@@ -499,18 +500,20 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     const link = this.#link!;
     this.#welcomed = false;
     const { session, base, opening } = this.#outbox.session;
-    if (opening || session === 0) {
+    if (nonce !== 0n) {
       // The clock is behind the one that gave the last nonce: once more, above it.
-      if (nonce === 0n || this.#nonceRaised) return link.end(new Error("The broker does not open a session."));
+      if (this.#nonceRaised) return link.end(new Error("The broker refuses a greater nonce too."));
       this.#nonceRaised = true;
-      return this.#startOpening(nonce, session, link);
+      if (nonce > this.#nonce) this.#nonce = nonce;
+      return this.#begin(link);
     }
+    if (opening || session === 0) return link.end(new Error("The broker does not open a session."));
     if (last === 0) this.#receiveAnew(0); // the broker knows nothing of the session: its stream may be another one, and its own cursor says what comes next
     const oldest = this.#outbox.first - base;
     const doubled = last > this.#outbox.last - base;
     this.#tell("broken", { session, generation, missing: last < oldest - 1 ? { from: last + 1, to: oldest - 1 } : undefined, doubled });
     // What cannot be told from the messages up to `last` is not settled by them: the session is not named as left.
-    this.#startOpening(0n, doubled ? 0 : session, link);
+    this.#startOpening(doubled ? 0 : session, link);
   }
 
   #closed(code: string, detail: string, retryAfterMs: number, retryable: boolean): void {
@@ -580,6 +583,12 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
 /** A device of this name, connecting and publishing from now on; nothing has to be awaited. */
 export function connect(options: DeviceOptions): Device {
   return new Device(options);
+}
+
+/** From the clock, where that rises. */
+function nonceAbove(last: bigint): bigint {
+  const fromClock = BigInt(Date.now()) * NONCE_TICKS_PER_MS + BigInt(Math.floor(Math.random() * Number(NONCE_TICKS_PER_MS)));
+  return fromClock > last ? fromClock : last + 1n;
 }
 
 function parseAddress(address: string): { name: string; host: string; port: number } {

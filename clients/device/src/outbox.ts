@@ -20,7 +20,7 @@ export interface Item {
   readonly reject: ((error: DeviceError) => void) | undefined;
 }
 
-/** The session that the numbers belong to. `opening`: `nonce` is of an OPEN that was not answered yet, and session and base are those it leaves. */
+/** The session that the numbers belong to. `nonce`: one that a HELLO had before it was written. `opening`: an OPEN is not answered yet, and session and base are those it leaves. */
 export interface Session {
   readonly session: number;
   readonly base: number;

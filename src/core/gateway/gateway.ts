@@ -42,8 +42,8 @@ interface Held {
 /** A question that nobody answers is asked again after once, twice, four and eight times the limit: a slow leader is not flooded. */
 const ASK_DOUBLINGS = 3;
 
-/** Idle lines with a credential that attach at a new leader in one sweep. */
-const PROOFS_AT_SWEEP = 256;
+/** Idle lines that attach at a new leader in one sweep. */
+const IDLE_AT_SWEEP = 512;
 
 /** Answers of a leader that say "not here, not now": the gateway asks again. */
 const ASK_AGAIN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["stale_table", "bucket_paused", "bucket_dark"]);
@@ -59,12 +59,14 @@ export class Gateway implements GatewayDoor, LineKeeper {
   readonly #asking = new Map<number, Line | Held>();
   /** Lines and requests whose question is due or out; walked by `tick`. */
   readonly #waiting = new Set<Line | Held>();
+  /** Detaches of sockets that closed before they were answered, by device. */
+  readonly #untold = new Map<string, Held>();
   #acks: Line[] = [];
   /** Milliseconds of the node's monotonic clock, told before a turn's first event. */
   now = 0;
   #sweepAt = 0;
-  /** Idle lines that may yet attach in this sweep, to show their credential. */
-  #proofs = 0;
+  /** Idle lines that may yet attach in this sweep. */
+  #idleTurns = 0;
   #question = 0;
   #requests = 0;
   #detaches = 0;
@@ -123,12 +125,13 @@ export class Gateway implements GatewayDoor, LineKeeper {
   tick(): void {
     const now = this.now;
     for (const waiting of this.#waiting) {
+      if (waiting instanceof Line && waiting.welcomed && waiting.backlog.size === 0) waiting.waitingSince = now; // nothing is held up
       if (this.#expired(waiting)) this.#giveUp(waiting);
       else if (now >= waiting.askAt && !sentOnce(waiting)) this.#ask(waiting);
     }
     if (now < this.#sweepAt) return;
     this.#sweepAt = now + this.#limits.askAgainMs;
-    this.#proofs = PROOFS_AT_SWEEP;
+    this.#idleTurns = IDLE_AT_SWEEP;
     for (const lines of this.#lines) for (const line of lines?.values() ?? []) this.#sweep(line);
   }
 
@@ -166,7 +169,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
         this.#endAttachment(bucket, answer, "unauthenticated", "The device's credential was revoked.");
         return;
       default:
-        this.#settle(from, bucket, answer);
+        this.#settle(from, answer);
     }
   }
 
@@ -195,15 +198,18 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   closed(line: Line): void {
     this.#forget(line);
-    if (line.welcomed) this.#detach(line.bucket, line.hello.device, line.session, line.attachment);
+    const { device, nonce } = line.hello;
+    if (line.welcomed) this.#detach(line.bucket, device, nonce, line.session, line.attachment);
+    else if (line.unsettled > 0) this.#detachUntold(line);
   }
 
   // --- questions to leaders ---
 
-  #hold(bucket: number, request: GatewayRequest, deadline: number, done: Held["done"]): void {
+  #hold(bucket: number, request: GatewayRequest, deadline: number, done: Held["done"]): Held {
     const held: Held = { bucket, request, deadline, done, question: 0, askAt: this.now, tries: 0, handedOver: false };
     this.#waiting.add(held);
     this.#ask(held);
+    return held;
   }
 
   #attach(line: Line): void {
@@ -224,7 +230,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
     waiting.question = this.#question;
     this.#asking.set(waiting.question, waiting);
     const question = waiting instanceof Line ? attachment(waiting) : waiting.request;
-    if (!(waiting instanceof Line)) waiting.handedOver = true;
+    if (waiting instanceof Line) waiting.unsettled += 1;
+    else waiting.handedOver = true;
     this.#sink.hop(route.leader, waiting.bucket, route.epoch, { ...question, request: waiting.question });
   }
 
@@ -241,13 +248,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
     if (!(waiting instanceof Line)) waiting.handedOver = false;
   }
 
-  #settle(from: string, bucket: number, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" | "revoked" }>): void {
+  #settle(from: string, answer: Exclude<HopAnswer, { type: "acked" | "refused" | "takenOver" | "revoked" }>): void {
     const waiting = this.#asking.get(answer.request);
-    if (waiting === undefined) {
-      // Nobody waits any more. An attachment that was made all the same must not stay up (R33).
-      if (answer.type === "attached") this.#releaseLate(bucket, answer);
-      return;
-    }
+    if (waiting === undefined) return; // nobody waits any more, or it was asked again
     this.#asking.delete(answer.request);
     if (waiting instanceof Line) this.#settleLine(waiting, from, answer);
     else this.#settleHeld(waiting, answer);
@@ -265,12 +268,13 @@ export class Gateway implements GatewayDoor, LineKeeper {
       return;
     }
     if (answer.type === "broken") {
+      line.unsettled -= 1;
       // R25: a nonce that is behind the stored one is refused with it; a session that is behind was taken over.
-      const nonceBehind = line.hello.session === 0 && !line.welcomed ? answer.stored : undefined;
-      if (answer.code === "taken_over" && nonceBehind === undefined) return line.end("taken_over", "A newer session of this device has been opened.", 0);
-      return this.#break(line, answer.generation, answer.last, nonceBehind);
+      if (answer.code === "taken_over" && answer.stored === undefined) return line.end("taken_over", "A newer session of this device has been opened.", 0);
+      return this.#break(line, answer.generation, answer.last, answer.stored);
     }
     if (answer.type === "failed" && ASK_AGAIN.has(answer.code)) return this.#askLater(line);
+    line.unsettled -= 1;
     const code = answer.type === "failed" ? answer.code : "internal";
     line.end(code, answer.type === "failed" ? answer.detail : "", ERRORS[code].retryable ? this.#limits.backoffCapMs : 0);
   }
@@ -295,16 +299,16 @@ export class Gateway implements GatewayDoor, LineKeeper {
     if (old !== undefined && old !== line) old.end("taken_over", "The device's session goes on on a newer socket.", 0);
   }
 
-  #releaseLate(bucket: number, answer: Extract<HopAnswer, { type: "attached" }>): void {
-    const line = this.#lines[bucket]?.get(answer.session);
-    if (line !== undefined && line.attachment === answer.attachment) return;
-    this.#detach(bucket, "", answer.session, answer.attachment);
+  #detach(bucket: number, device: string, nonce: bigint, session: number, attachment: number): Held {
+    this.#detaches += 1;
+    return this.#hold(bucket, { type: "detach", device, publisher: DEVICE_PUBLISHER, session, nonce, attachment }, Infinity, undefined);
   }
 
-  #detach(bucket: number, device: string, session: number, attachment: number): void {
-    if (attachment === 0) return; // a server's session: nobody's presence
-    this.#detaches += 1;
-    this.#hold(bucket, { type: "detach", device, publisher: DEVICE_PUBLISHER, session, attachment }, Infinity, undefined);
+  /** The socket closed before the answer to its HELLO, which may yet bring its presence up, or has. One such detach for a device is enough: a later HELLO's covers an earlier one's. */
+  #detachUntold({ bucket, hello: { device, nonce } }: Line): void {
+    const before = this.#untold.get(device);
+    if (before !== undefined) this.#forgetHeld(before);
+    this.#untold.set(device, this.#detach(bucket, device, nonce, 0, 0));
   }
 
   // --- answers about sessions ---
@@ -337,9 +341,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   /** A hop that was lost without a word: a backlog that did not move from one sweep to the next attaches anew, after 1, 2, 4 … sweeps (R29). */
   #sweep(line: Line): void {
-    if (line.state === "idle" && line.hello.credential !== undefined && this.#proofs > 0) {
-      this.#proofs -= 1;
-      return this.#attach(line); // F4: the new leader knows by which credential it came, or refuses it
+    if (line.state === "idle" && this.#idleTurns > 0) {
+      this.#idleTurns -= 1;
+      return this.#attach(line); // R29, F4: the new leader knows by which credential it came, or that it was taken over, broken or revoked
     }
     const waits = line.state === "attached" && line.backlog.size > 0;
     if (!waits || line.acked !== line.waitedAtSweep) {
@@ -387,6 +391,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #forgetHeld(held: Held): void {
     if (held.done === undefined) this.#detaches -= 1;
     else this.#requests -= 1;
+    if (held.request.type === "detach" && this.#untold.get(held.request.device) === held) this.#untold.delete(held.request.device);
     this.#waiting.delete(held);
     this.#asking.delete(held.question);
   }
@@ -396,9 +401,9 @@ function attachment(line: Line): GatewayRequest {
   const { device, session, oldest, next, nonce, window, leaves, credential } = line.hello;
   const proof = credential === undefined ? {} : { credential };
   const publisher = DEVICE_PUBLISHER;
-  if (line.welcomed) return { type: "reattach", device, publisher, session: line.session, attachment: line.attachment, ...proof };
+  if (line.welcomed) return { type: "reattach", device, publisher, session: line.session, nonce, attachment: line.attachment, ...proof };
   if (session === 0) return { type: "open", device, publisher, nonce, window, leaves, attach: true, ...proof };
-  return { type: "resume", device, publisher, session, oldest, next, attach: true, ...proof };
+  return { type: "resume", device, publisher, session, nonce, oldest, next, attach: true, ...proof };
 }
 
 /** A state change has no key, so the cluster does not send it a second time by itself once a leader may have admitted it (R30). */

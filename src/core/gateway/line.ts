@@ -57,6 +57,8 @@ export class Line implements DeviceLine {
   askAt = 0;
   waitingSince = 0;
   tries = 0;
+  /** Questions that went out and are not settled: each may have been admitted. */
+  unsettled = 0;
   ackDue = false;
   /** `acked` as the last sweep saw it while a backlog waited, −1 while none did; and the sweeps since in which nothing moved. */
   waitedAtSweep = -1;

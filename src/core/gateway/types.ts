@@ -8,7 +8,7 @@ export interface Hello {
   readonly device: string;
   /** The session to resume; 0 for none: a new one is opened. */
   readonly session: number;
-  /** 64 bits that rise for a device: milliseconds, then random bits (R25). */
+  /** 64 bits that rise with every HELLO of a device: milliseconds, then random bits (R25). */
   readonly nonce: bigint;
   /** With session 0: the session it gives up, whose final `last` WELCOME then carries; 0 for none. */
   readonly leaves: number;
@@ -49,7 +49,7 @@ export interface DeviceSocket {
   credit(window: number): void;
   /**
    * The series does not join on (R26, A8): messages may be missing; the device opens a new session.
-   * `nonce`: instead, OPEN's nonce is not above this one (R25).
+   * `nonce`: instead, HELLO's nonce is below this one (R25).
    */
   broken(generation: number, last: number, nonce?: bigint): void;
   /** The socket must close with this code; `retryAfterMs` spreads reconnects (A10). */

@@ -5,14 +5,14 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, plainCommand, publisherKey, revoked, takenOver, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, plainCommand, publisherKey, revoked, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
 import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
-import type { Answered, Asker, Attachment, KeyInTail, Leaving, OpenInTail, Question, Request } from "./in-tail.ts";
+import type { Answered, Asker, Attachment, KeyInTail, Leaving, Newest, OpenInTail, Question, Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
-import type { StreamMachine } from "./machine.ts";
+import { behind, type StreamMachine } from "./machine.ts";
 import type { Applied, Result } from "./results.ts";
 import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
@@ -222,18 +222,18 @@ export class Admission implements Lead, Applied {
     const full = attach && this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
-    if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, takenOver(request.request, applied)); // R25
+    if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, { ...behind(applied, applied.number), request: request.request }); // R25
     const newest = this.#newest(device, publisher);
     const gateway = attach ? from : undefined;
     // One that is behind the newest in the tail will be refused when it is applied: it takes nothing over.
     if (attach && (newest === undefined || nonce >= newest.nonce)) this.#displace(device);
-    if (newest?.nonce === nonce) return this.#join(from, request, newest, { oldest: 1, next: Number.MAX_SAFE_INTEGER }); // R25: the same number
+    if (newest?.nonce === nonce) return this.#join(from, request, newest.session, { oldest: 1, next: Number.MAX_SAFE_INTEGER }); // R25: the same number
     const index = this.#propose(from, request, {
       command: COMMAND.open, device, publisher, nonce, window: Math.max(1, Math.min(window, this.#limits.window)), leaves,
       generation: this.generation, most: this.#limits.sessionsPerDevice, gateway, credential,
     });
     if (index !== 0 && (newest === undefined || nonce > newest.nonce)) {
-      this.#opensInTail.set(publisherKey(request), { nonce, session: index, attachment: attach ? index : 0, index });
+      this.#opensInTail.set(publisherKey(request), { nonce, session: index, attachment: attach ? index : 0, gateway, index });
     }
   }
 
@@ -244,31 +244,33 @@ export class Admission implements Lead, Applied {
     const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
-    if (applied !== undefined && session < applied.number) return this.#answer(from, takenOver(request.request, applied)); // R25
-    const newest = this.#newest(device, publisher);
-    if (attach && newest?.session === session && this.#joins(request, applied)) this.#displace(device);
-    this.#join(from, request, { nonce: newest?.session === session ? newest.nonce : undefined, session }, request);
+    if (applied !== undefined && isOlder(request.nonce, applied)) return this.#answer(from, { ...behind(applied, session), request: request.request }); // R25
+    if (attach && this.#joins(request, applied)) this.#displace(device);
+    this.#join(from, request, session, request);
   }
 
   /** Whether this resume will join on when its entry is applied, after the tail (R26): a delayed one takes nothing over. */
-  #joins({ session, oldest, next }: Request<"resume">, applied: Session | undefined): boolean {
+  #joins({ device, publisher, session, nonce, oldest, next }: Request<"resume">, applied: Session | undefined): boolean {
+    const newest = this.#newest(device, publisher);
+    if (newest?.session !== session || nonce < newest.nonce) return false;
     const last = this.#seats.session(session)?.tail ?? (applied?.number === session ? applied.last : 0);
     return oldest - 1 <= last && last < next;
   }
 
   /** An attach entry: its answer is `last` as applied when it is applied (R26). */
   #join(
-    from: GatewayId, request: Request<"open" | "resume">, to: { readonly nonce: bigint | undefined; readonly session: number },
-    { oldest, next }: { readonly oldest: number; readonly next: number },
+    from: GatewayId, request: Request<"open" | "resume">, session: number, { oldest, next }: { readonly oldest: number; readonly next: number },
   ): void {
-    const { device, publisher, attach } = request;
-    const { nonce, session } = to;
+    const { device, publisher, nonce, attach } = request;
     const gateway = attach ? from : undefined;
     const credential = this.#credentialOf(request)!;
+    const newest = this.#newest(device, publisher);
     const index = this.#propose(from, request, {
-      command: COMMAND.attach, device, publisher, session, oldest, next, generation: this.generation, gateway, credential,
+      command: COMMAND.attach, device, publisher, session, nonce, oldest, next, generation: this.generation, gateway, credential,
     });
-    if (index !== 0 && attach && nonce !== undefined) this.#opensInTail.set(publisherKey(request), { nonce, session, attachment: index, index });
+    if (index !== 0 && attach && newest?.session === session && nonce >= newest.nonce) {
+      this.#opensInTail.set(publisherKey(request), { nonce, session, attachment: index, gateway, index });
+    }
   }
 
   /** Before the device's presence goes up anew, the stream is told that the one it had was taken over (R33, D4). */
@@ -278,11 +280,11 @@ export class Admission implements Lead, Applied {
     this.#enter({ command: COMMAND.detach, reason: "taken_over", sessions: [{ device, session: own.session, attachment: own.attachment }] });
   }
 
-  #newest(device: string, publisher: string): Omit<OpenInTail, "index"> | undefined {
+  #newest(device: string, publisher: string): Newest | undefined {
     const inTail = this.#opensInTail.get(publisherKey({ device, publisher }));
     if (inTail !== undefined) return inTail;
     const session = this.#session(device, publisher);
-    return session === undefined ? undefined : { nonce: session.nonce, session: session.number, attachment: session.attachment };
+    return session === undefined ? undefined : { nonce: session.nonce, session: session.number, attachment: session.attachment, gateway: session.gateway };
   }
 
   /** Volatile: no entry. Only "no" has to be sure (R34). */
@@ -297,7 +299,7 @@ export class Admission implements Lead, Applied {
   }
 
   #detach(from: GatewayId, request: Request<"detach">): void {
-    const { session, attachment } = request;
+    const { session, attachment } = request.attachment === 0 ? this.#neverTold(from, request) : request;
     for (const seat of [...(this.#seats.session(session)?.seats ?? [])]) {
       if (sameGateway(seat.gateway, from) && seat.attachment === attachment) this.#seats.drop(seat);
     }
@@ -307,6 +309,13 @@ export class Admission implements Lead, Applied {
     if (this.#detachDue.length >= this.#limits.waiting) return this.#fail(from, request, "overloaded");
     this.#detachDue.push({ detached: { device, session, attachment }, asker: { to: from, request } });
     if (this.#detachIndex === 0) this.#detachNext();
+  }
+
+  /** What a HELLO came to whose answer was lost, or nobody waited for. */
+  #neverTold(from: GatewayId, { device, nonce }: Request<"detach">): { readonly session: number; readonly attachment: number } {
+    const newest = this.#newest(device, DEVICE_PUBLISHER);
+    const isIts = newest?.gateway !== undefined && sameGateway(newest.gateway, from) && newest.nonce <= nonce;
+    return isIts ? newest : { session: 0, attachment: 0 };
   }
 
   #keyed(from: GatewayId, request: Request<"keyed">): void {
@@ -398,9 +407,9 @@ export class Admission implements Lead, Applied {
   #tellReattach(to: GatewayId, request: Request<"reattach">): void {
     const session = this.#session(request.device, request.publisher);
     if (session !== undefined && this.#holds(session, request)) this.#tellReattached(to, request, session);
-    else if (session === undefined || request.session > session.number || session.generation !== this.generation) {
+    else if (session === undefined || (!isOlder(request.nonce, session) && (request.session !== session.number || session.generation !== this.generation))) {
       this.#answer(to, { type: "broken", request: request.request, generation: this.generation, last: session?.last ?? 0, code: "broken", stored: undefined });
-    } else if (request.session < session.number || session.attachment !== 0) this.#answer(to, takenOver(request.request, session));
+    } else if (isOlder(request.nonce, session) || session.attachment !== 0) this.#answer(to, { ...behind(session, 0), request: request.request }); // R25
     else this.#fail(to, request, "idle"); // its presence went down: the device comes back and resumes
   }
 

@@ -8,7 +8,7 @@ import { DIGEST_BYTES } from "./credentials.ts";
 import type { StreamMachine } from "./machine.ts";
 import type { Result } from "./results.ts";
 import type { Admitted, Seat } from "./seats.ts";
-import { voidCodeOf, type Session } from "./session.ts";
+import { voidCodeOf } from "./session.ts";
 
 /** Greatest length of a device's id, a publisher's name and an idempotency key, bytes of UTF-8. */
 export const NAME_BYTES = 255;
@@ -62,10 +62,6 @@ export function plainCommand(request: Extract<HopRequest, { type: "create" | "re
   if (type === "create") return { command: COMMAND.create, device, retain: request.retain };
   const { name, digest } = request;
   return isName(name) && digest.length === DIGEST_BYTES ? { command: COMMAND.putCredential, device, name, digest } : undefined;
-}
-
-export function takenOver(request: number, by: Session): HopAnswer {
-  return { type: "broken", request, generation: by.generation, last: by.last, code: "taken_over", stored: by.nonce };
 }
 
 export function failed({ request }: { readonly request: number }, code: ErrorCode): HopAnswer {

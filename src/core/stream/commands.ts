@@ -51,6 +51,7 @@ export interface Attach {
   readonly device: string;
   readonly publisher: string;
   readonly session: number;
+  readonly nonce: bigint;
   readonly oldest: number;
   readonly next: number;
   readonly generation: number;
@@ -230,7 +231,8 @@ export function encodeCommand(command: Command): Uint8Array {
       writeBy(command);
       break;
     case COMMAND.attach:
-      out.text(command.device).text(command.publisher).integer(command.session).integer(command.oldest).integer(command.next).integer(command.generation);
+      out.text(command.device).text(command.publisher).integer(command.session).u64(command.nonce);
+      out.integer(command.oldest).integer(command.next).integer(command.generation);
       writeBy(command);
       break;
     case COMMAND.detach:
@@ -285,8 +287,8 @@ export function decodeCommand(payload: Uint8Array): Command {
       };
     case COMMAND.attach:
       return {
-        command, device: from.text(), publisher: from.text(), session: from.integer(), oldest: from.integer(), next: from.integer(),
-        generation: from.integer(), ...readBy(from),
+        command, device: from.text(), publisher: from.text(), session: from.integer(), nonce: from.u64(),
+        oldest: from.integer(), next: from.integer(), generation: from.integer(), ...readBy(from),
       };
     case COMMAND.detach: {
       const reason = DETACH_REASONS[from.u8()];

@@ -27,10 +27,14 @@ export interface Leaving {
   readonly asker: Asker | undefined;
 }
 
-/** The newest open or attach of a publisher in the tail. */
-export interface OpenInTail {
+/** The newest HELLO of a publisher: what it came to, or, while it is in the tail, will come to. */
+export interface Newest {
   readonly nonce: bigint;
   readonly session: number;
   readonly attachment: number;
+  readonly gateway: GatewayId | undefined;
+}
+
+export interface OpenInTail extends Newest {
   readonly index: number;
 }

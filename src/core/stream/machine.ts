@@ -208,7 +208,7 @@ export class StreamMachine implements Machine {
     if (!this.#isHeld(open)) return failed("unauthenticated");
     const device = this.#known(open.device, entry.index);
     const former = device.session(open.publisher);
-    if (former !== undefined && isOlder(open.nonce, former)) return brokenBy(former, "taken_over"); // R25
+    if (former !== undefined && isOlder(open.nonce, former)) return behind(former, former.number); // R25
     if (former !== undefined && open.nonce === former.nonce) return this.#join(entry, former, open.gateway); // R25: the same number
     if (former === undefined && device.sessions.length >= open.most) return failed("too_many_requests");
     if (former !== undefined) {
@@ -228,11 +228,13 @@ export class StreamMachine implements Machine {
     if (!this.#isHeld(attach)) return failed("unauthenticated");
     const session = this.devices.find(attach.device)?.session(attach.publisher);
     if (session === undefined) return { type: "broken", code: "broken", generation: attach.generation, last: 0, stored: undefined };
-    if (attach.session < session.number) return brokenBy(session, "taken_over");
+    if (isOlder(attach.nonce, session)) return behind(session, attach.session); // R25
     const joins = attach.oldest - 1 <= session.last && session.last < attach.next; // R26
     if (attach.session !== session.number || attach.generation !== session.generation || !joins) {
       return { type: "broken", code: "broken", generation: attach.generation, last: session.last, stored: undefined };
     }
+    session.nonce = attach.nonce;
+    this.devices.touch(session.device);
     return this.#join(entry, session, attach.gateway);
   }
 
@@ -493,6 +495,7 @@ function failed(code: ErrorCode, version = 0): Result {
   return { type: "failed", code, version };
 }
 
-function brokenBy(session: Session, code: "broken" | "taken_over"): Result {
-  return { type: "broken", code, generation: session.generation, last: session.last, stored: session.nonce };
+/** What an older HELLO is told: where it is of the same session, or opens one, its publisher may have a clock that went back, and comes again above the stored nonce; else its session is over (R25). */
+export function behind({ number, generation, last, nonce }: Session, named: number): Extract<Result, { type: "broken" }> {
+  return { type: "broken", code: "taken_over", generation, last, stored: named < number ? undefined : nonce };
 }

@@ -13,7 +13,8 @@ export interface Session {
   /** Greatest series applied. */
   last: number;
   readonly window: number;
-  readonly nonce: bigint;
+  /** The greatest nonce of a HELLO that opened or resumed it (R25). */
+  nonce: bigint;
   /** The bucket's generation when it opened: a forced copy has a greater one, and breaks the session (R9). */
   readonly generation: number;
   /** Log index of the open or attach that brought its presence up; 0 while it is down (R33). */
@@ -49,7 +50,7 @@ export function readSession(from: Reader, device: Device): Session {
   return { device, publisher, number, last, window, nonce, generation, attachment, gateway, left, leftAt, voids };
 }
 
-/** An OPEN with a lower nonce than the stored one comes from an older publisher (R25). Asked at admission, and again when it is applied. */
+/** A HELLO with a lower nonce than the stored one is an older one: it takes nothing over (R25). Asked at admission, and again when it is applied. */
 export function isOlder(nonce: bigint, than: Session): boolean {
   return nonce < than.nonce; // R25
 }

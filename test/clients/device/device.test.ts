@@ -126,14 +126,19 @@ test("a connection lost is resumed: it drops what was taken and sends the rest a
   await results[2];
 });
 
-test("an OPEN whose answer was lost is asked again with the same nonce", async () => {
+test("an OPEN whose answer was lost is asked again; the nonce rises with every HELLO, also of a resume", async () => {
   start();
   const first = await broker.peer();
   const { nonce } = await first.greeting();
   first.socket.destroy();
   const second = await broker.peer();
   const again = await second.greeting();
-  expect([again.session, again.nonce]).toEqual([0, nonce]);
+  expect([again.session, again.nonce > nonce]).toEqual([0, true]);
+  second.welcome();
+  second.socket.destroy();
+  const third = await broker.peer();
+  const resume = await third.greeting();
+  expect([resume.session, resume.nonce > again.nonce]).toEqual([7, true]);
 });
 
 test("BROKEN: it tells what may be missing, leaves the session, and renumbers what was not stored", async () => {
@@ -166,6 +171,12 @@ test("a nonce that is behind is raised above the one the broker names", async ()
   await peer.greeting();
   peer.send((to) => writeBroken(to, 1, 0, 2n ** 63n));
   expect((await peer.greeting()).nonce).toBe(2n ** 63n + 1n);
+  peer.welcome();
+  peer.socket.destroy();
+  const second = await broker.peer();
+  expect(await second.greeting()).toMatchObject({ session: 7, nonce: 2n ** 63n + 2n });
+  second.send((to) => writeBroken(to, 1, 0, 2n ** 63n + 9n));
+  expect(await second.greeting()).toMatchObject({ session: 7, nonce: 2n ** 63n + 10n }); // it goes on with its session
 });
 
 test("CLOSE with a slot: it comes back, not before its slot", async () => {

@@ -17,7 +17,7 @@ describe("opening", () => {
     expect(rig.frames()).toEqual(["n2 epoch 3 handle 1: 3"]);
   });
 
-  test("a PUBLISH before WELCOME ends the socket, and nothing goes to the leader", () => {
+  test("a PUBLISH before WELCOME ends the socket, and is not forwarded", () => {
     const rig = new Rig();
     rig.lead(1);
     const socket = rig.dial();
@@ -25,9 +25,9 @@ describe("opening", () => {
     socket.send(1);
     expect(socket.said()).toEqual(["CLOSE protocol after 0"]);
     expect(rig.frames()).toEqual([]);
-    rig.attached(asked, { attachment: 12 });
     const detach = rig.asked("detach");
-    expect(detach.request).toMatchObject({ session: 7, attachment: 12 }); // R33: nobody holds that socket
+    expect(detach.request).toMatchObject({ device: "a", nonce: 1n, attachment: 0 }); // R33: nobody holds that socket
+    rig.attached(asked, { attachment: 12 });
     rig.done(detach);
     expect(rig.gateway.counts).toEqual({ lines: 0, waitingLines: 0, requests: 0, detaches: 0 });
   });
@@ -46,14 +46,18 @@ describe("opening", () => {
     rig.broken(rig.asked("open"), "taken_over", 99n);
     expect(socket.said()).toEqual(["BROKEN generation 2 last 3 nonce 99"]);
     expect(rig.hops()).toEqual([]); // it never had an attachment
+    const resumes = rig.dial({ session: 7 });
+    rig.broken(rig.asked("resume"), "taken_over", 99n);
+    expect(resumes.said()).toEqual(["BROKEN generation 2 last 3 nonce 99"]);
   });
 
   test("a resume of a session that is behind is taken over; one that does not join on is broken (R26)", () => {
     const rig = new Rig();
     rig.lead(1);
     const behind = rig.dial({ session: 3 });
-    rig.broken(rig.asked("resume"), "taken_over", 99n);
+    rig.broken(rig.asked("resume"), "taken_over");
     expect(behind.said()).toEqual(["CLOSE taken_over after 0"]);
+    expect(rig.hops()).toEqual([]);
     const loose = rig.dial({ session: 7 });
     rig.broken(rig.asked("resume"), "broken");
     expect(loose.said()).toEqual(["BROKEN generation 2 last 3"]);

@@ -70,14 +70,27 @@ describe("a new leader", () => {
     expect(rig.asked("reattach").epoch).toBe(2);
   });
 
-  test("lines that have nothing to say are left alone until they do", () => {
+  test("lines that have nothing to say are asked about at the next sweep, and wait as long as it takes", () => {
+    const rig = new Rig();
+    const taken = rig.connect();
+    const waits = rig.connect({ session: 8, attachment: 8, handle: 2 }, { device: "a2" });
+    rig.lead(2, "n2");
+    expect(rig.hops()).toEqual([]);
+    rig.at(100);
+    const [first, second] = rig.hops();
+    expect([first?.request, second?.request]).toMatchObject([{ type: "reattach", session: 7, nonce: 1n }, { type: "reattach", session: 8 }]);
+    rig.broken(first!, "taken_over");
+    expect(taken.said()).toEqual(["CLOSE taken_over after 0"]); // another socket came while n2 did not know of this one
+    for (let now = 200; now < 60_000; now += 100) rig.at(now);
+    expect(waits.said()).toEqual([]);
+    expect(rig.gateway.counts.waitingLines).toBe(1);
+  });
+
+  test("lines that have nothing to say attach at once when they do", () => {
     const rig = new Rig();
     const sender = rig.connect();
     const receiver = rig.connect({ session: 8, attachment: 8, handle: 2 }, { device: "a2" });
     rig.lead(2, "n2");
-    expect(rig.hops()).toEqual([]);
-    rig.at(100);
-    rig.at(200);
     expect(rig.hops()).toEqual([]);
     sender.send(1);
     expect(rig.frames()).toEqual([]);
@@ -257,7 +270,7 @@ describe("a question to a leader", () => {
     expect(socket.said()).toEqual(["WELCOME 7 last 0"]);
   });
 
-  test("is asked again when nothing is heard; the answer to the earlier one is taken back", () => {
+  test("is asked again when nothing is heard; the answer to the earlier one says nothing", () => {
     const rig = new Rig();
     rig.lead(1);
     const socket = rig.dial();
@@ -266,13 +279,10 @@ describe("a question to a leader", () => {
     const second = rig.asked("open");
     rig.attached(first, { attachment: 5 });
     expect(socket.said()).toEqual([]);
-    expect(rig.asked("detach").request).toMatchObject({ session: 7, attachment: 5 });
     rig.attached(second, { attachment: 6 });
     expect(socket.said()).toEqual(["WELCOME 7 last 0"]);
     rig.attached(first, { attachment: 5 });
-    expect(rig.asked("detach").request).toMatchObject({ attachment: 5 });
-    rig.attached(second, { attachment: 6 });
-    expect(rig.hops()).toEqual([]); // that one is in use
+    expect(rig.hops()).toEqual([]);
   });
 
   test("is asked ever more seldom: after one, two, four, eight and eight times the limit; a new route or a lost link begins anew", () => {
@@ -414,16 +424,33 @@ describe("two sockets of one device", () => {
     expect(rig.gateway.counts.lines).toBe(1);
   });
 
-  test("the answer for a socket that is gone is taken back", () => {
+  test("what a socket that closed before WELCOME may have brought up is taken back, whether or not it is answered", () => {
     const rig = new Rig();
     rig.lead(1);
-    const socket = rig.dial();
+    const socket = rig.dial({ nonce: 5n });
     const asked = rig.asked("open");
     socket.line.closed();
-    expect(rig.hops()).toEqual([]);
+    expect(rig.asked("detach").request).toMatchObject({ device: "a", nonce: 5n, attachment: 0 });
     rig.attached(asked, { session: 7, attachment: 12 });
-    expect(rig.asked("detach").request).toMatchObject({ session: 7, attachment: 12 });
     expect(socket.said()).toEqual([]);
+    rig.dial({ nonce: 6n }).line.closed();
+    expect(rig.hops().map(({ request }) => request)).toMatchObject([{ type: "open" }, { type: "detach", nonce: 6n }]);
+    expect(rig.gateway.counts.detaches).toBe(1); // the newer HELLO's detach covers the older one's
+    rig.lead(2, "n2");
+    const again = rig.asked("detach");
+    expect(again.to).toBe("n2");
+    rig.done(again);
+    expect(rig.gateway.counts.detaches).toBe(0);
+  });
+
+  test("a HELLO that no leader was asked about, or that was answered, leaves nothing to take back", () => {
+    const rig = new Rig();
+    rig.dial().line.closed();
+    rig.lead(1);
+    rig.dial();
+    rig.failed(rig.asked("open"), "too_many_requests");
+    expect(rig.hops()).toEqual([]);
+    expect(rig.gateway.counts.detaches).toBe(0);
   });
 });
 

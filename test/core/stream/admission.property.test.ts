@@ -55,9 +55,10 @@ class World {
         this.#nonce += BigInt(a < 7 ? 1 : 0);
         return this.#send({ type: "open", device, publisher: "", nonce: this.#nonce - BigInt(a === 9 ? 1 : 0), window: 8, leaves: session, attach: true }, from);
       case "resume":
-        return this.#send({ type: "resume", device, publisher: "", session: a === 9 ? session + 1 : session, oldest: last + (b === 9 ? 2 : 1), next: last + 9, attach: true }, from);
+        this.#nonce += BigInt(a < 7 ? 1 : 0);
+        return this.#send({ type: "resume", device, publisher: "", session: a === 9 ? session + 1 : session, nonce: this.#nonce - BigInt(a === 8 ? 1 : 0), oldest: last + (b === 9 ? 2 : 1), next: last + 9, attach: true }, from);
       case "reattach":
-        return this.#send({ type: "reattach", device, publisher: "", session, attachment: attached?.attachment ?? 1 }, from);
+        return this.#send({ type: "reattach", device, publisher: "", session, nonce: this.#nonce, attachment: attached?.attachment ?? 1 }, from);
       case "publish":
         for (let i = 0; i <= a % 3; i += 1) {
           const series = Math.max(1, last + b - 2 + i);
@@ -66,7 +67,7 @@ class World {
         }
         return;
       case "detach":
-        return this.#send({ type: "detach", device, publisher: "", session, attachment: attached?.attachment ?? 1 }, from);
+        return this.#send({ type: "detach", device, publisher: "", session, nonce: this.#nonce, attachment: b === 9 ? 0 : (attached?.attachment ?? 1) }, from);
       case "keyed":
         return this.#send({ type: "keyed", device, key: KEYS[a % 2]!, fingerprint: `${b % 2}`, body: body("down"), expires: 0 }, from);
       case "state":

@@ -48,7 +48,7 @@ describe("attaching", () => {
     put(bench, "factory", 2, "e");
     const { session } = bench.ask("attached", { ...OPEN, credential: digest(1) });
     bench.forget();
-    const attachments = [OPEN, { type: "resume", device: "d", publisher: "", session, oldest: 1, next: 1, attach: true }, { type: "reattach", device: "d", publisher: "", session, attachment: session }] as const;
+    const attachments = [OPEN, { type: "resume", device: "d", publisher: "", session, nonce: 99n, oldest: 1, next: 1, attach: true }, { type: "reattach", device: "d", publisher: "", session, nonce: 99n, attachment: session }] as const;
     for (const attachment of attachments) {
       expect(refusal(bench, { ...attachment, credential: digest(9) })).toBe("unauthenticated");
       expect(refusal(bench, { ...attachment, credential: digest(2) })).toBe("unauthenticated");
@@ -103,7 +103,7 @@ describe("removing", () => {
     bench.publish(first.handle, 2); // the gateway has not heard yet
     bench.commit();
     expect(bench.machine.devices.find("d")!.end).toBe(end);
-    expect(refusal(bench, { type: "reattach", device: "d", publisher: "", session: first.session, attachment: first.attachment, credential: digest(1) })).toBe("unauthenticated");
+    expect(refusal(bench, { type: "reattach", device: "d", publisher: "", session: first.session, nonce: 99n, attachment: first.attachment, credential: digest(1) })).toBe("unauthenticated");
   });
 
   test("a re-attached seat is ended too, at whichever gateway", () => {
@@ -111,7 +111,7 @@ describe("removing", () => {
     const { session, attachment } = bench.ask("attached", { ...OPEN, credential: digest(1) }, OTHER);
     bench.admission.closed();
     bench.admission.opened(2);
-    bench.ask("attached", { type: "reattach", device: "d", publisher: "", session, attachment, credential: digest(1) }, OTHER);
+    bench.ask("attached", { type: "reattach", device: "d", publisher: "", session, nonce: 99n, attachment, credential: digest(1) }, OTHER);
     bench.forget();
     bench.send({ type: "removeCredential", device: "d", name: "factory" });
     bench.commit();

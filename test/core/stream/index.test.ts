@@ -50,7 +50,7 @@ describe("offsets", () => {
     expect(earliest(bench.machine, device())).toBe(300);
     expect(indexesOf(bench.machine, device(), 1, 302)).toEqual({ first: 300, indexes: all.slice(299, 302) });
     expect(device().firstChunk).toBe(0);
-    const { handle } = bench.ask("attached", { type: "reattach", device: "a", publisher: "", session: device().own!.number, attachment: device().own!.attachment });
+    const { handle } = bench.ask("attached", { type: "reattach", device: "a", publisher: "", session: device().own!.number, nonce: 99n, attachment: device().own!.attachment });
     for (let series = 601; series <= 700; series += 1) bench.publish(handle, series);
     bench.commit();
     expect(device().firstChunk).toBe(2);
@@ -222,7 +222,7 @@ describe("log payloads", () => {
   const gateway = { node: "n1", incarnation: 7 };
   const commands: Command[] = [
     { command: COMMAND.open, device: "d", publisher: "p", nonce: 2n ** 64n - 1n, window: 3, leaves: 2 ** 40, generation: 1, most: 4, gateway, credential: 2 ** 50 },
-    { command: COMMAND.attach, device: "ü", publisher: "", session: 2 ** 47, oldest: 1, next: Number.MAX_SAFE_INTEGER, generation: 0, gateway: undefined, credential: 0 },
+    { command: COMMAND.attach, device: "ü", publisher: "", session: 2 ** 47, nonce: 99n, oldest: 1, next: Number.MAX_SAFE_INTEGER, generation: 0, gateway: undefined, credential: 0 },
     { command: COMMAND.putCredential, device: "d", name: "factory", digest: new Uint8Array(32).fill(7) },
     { command: COMMAND.removeCredential, device: "d", name: "factory" },
     { command: COMMAND.detach, reason: "gateway_lost", sessions: [{ device: "a", session: 1, attachment: 2 }, { device: "b".repeat(200), session: 3, attachment: 4 }] },
@@ -260,7 +260,7 @@ describe("log payloads", () => {
     device.own!.last = 2 ** 52;
     bench.admission.closed();
     bench.admission.opened(2);
-    const again = bench.ask("attached", { type: "reattach", device: id, publisher: "", session: device.own!.number, attachment: device.own!.attachment });
+    const again = bench.ask("attached", { type: "reattach", device: id, publisher: "", session: device.own!.number, nonce: 99n, attachment: device.own!.attachment });
     bench.publish(again.handle, 2 ** 52 + 1);
     bench.commit();
     expect(bench.stream(id).at(-1)).toMatchObject({ series: 2 ** 52 + 1, session: device.own!.number });

@@ -37,7 +37,7 @@ describe("requests", () => {
     const { session, attachment } = bench.device("a");
     bench.device("b");
     expect(bench.ask("failed", open("c")).code).toBe("too_many_requests");
-    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "a", publisher: "", session, attachment });
+    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "a", publisher: "", session, nonce: 99n, attachment });
     expect(bench.ask("attached", open("c")).session).toBeGreaterThan(0);
   });
 
@@ -49,7 +49,7 @@ describe("requests", () => {
     }
     expect(bench.ask("failed", { ...open("d"), publisher: "server" }).code).toBe("bad_request");
     expect(bench.ask("failed", { ...open("d"), publisher: "p".repeat(256), attach: false }).code).toBe("bad_request");
-    expect(bench.ask("failed", { type: "resume", device: "d", publisher: "server", session: 1, oldest: 1, next: 1, attach: true }).code).toBe("bad_request");
+    expect(bench.ask("failed", { type: "resume", device: "d", publisher: "server", session: 1, nonce: 99n, oldest: 1, next: 1, attach: true }).code).toBe("bad_request");
     expect(bench.ask("failed", keyed("k", { body: new Uint8Array(2000) })).code).toBe("too_large");
   });
 
@@ -58,7 +58,7 @@ describe("requests", () => {
     for (const number of [-1, 0.5, Number.NaN, 2 ** 53, Infinity]) {
       expect(bench.ask("failed", { ...open("d"), window: number }).code).toBe("bad_request");
       expect(bench.ask("failed", keyed("k", { expires: number })).code).toBe("bad_request");
-      bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session: number, attachment: 1 });
+      bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session: number, nonce: 99n, attachment: 1 });
     }
     for (const nonce of [-1n, 2n ** 64n]) expect(bench.ask("failed", { ...open("d"), nonce }).code).toBe("bad_request");
     expect(bench.entries).toHaveLength(1);

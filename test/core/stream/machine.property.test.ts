@@ -115,7 +115,7 @@ class World {
       case "open":
         return { command: COMMAND.open, device, publisher, nonce: (session?.nonce ?? 5n) + BigInt(b < 7 ? 1 : b - 8), window: 5, leaves: number, generation: 0, most: 3, gateway, credential: this.#credential(device, a) };
       case "attach":
-        return { command: COMMAND.attach, device, publisher, session: b === 9 ? number + 1 : number, oldest: last + (b === 8 ? 2 : 1), next: last + (b === 7 ? 0 : 1), generation: b === 6 ? 1 : 0, gateway, credential: this.#credential(device, a) };
+        return { command: COMMAND.attach, device, publisher, session: b === 9 ? number + 1 : number, nonce: (session?.nonce ?? 5n) + BigInt(a % 3) - 1n, oldest: last + (b === 8 ? 2 : 1), next: last + (b === 7 ? 0 : 1), generation: b === 6 ? 1 : 0, gateway, credential: this.#credential(device, a) };
       case "detach":
         return { command: COMMAND.detach, reason: "closed", sessions: DEVICES.slice(a % 4).map((id) => {
           const own = this.model.devices.get(id)?.sessions.get("");

@@ -17,7 +17,7 @@ export interface Publish {
 
 interface ModelSession {
   readonly number: number;
-  readonly nonce: bigint;
+  nonce: bigint;
   readonly generation: number;
   last: number;
   attachment: number;
@@ -49,7 +49,8 @@ export class Model {
         const session = this.devices.get(command.device)?.sessions.get(command.publisher);
         if (!this.#isHeld(command)) return;
         if (session === undefined || session.number !== command.session || session.generation !== command.generation) return;
-        if (command.oldest - 1 > session.last || session.last >= command.next) return;
+        if (command.nonce < session.nonce || command.oldest - 1 > session.last || session.last >= command.next) return;
+        session.nonce = command.nonce;
         return this.#up(index, command.device, session, command.gateway !== undefined);
       }
       case COMMAND.detach:

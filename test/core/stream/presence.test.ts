@@ -17,12 +17,12 @@ describe("presence (R33)", () => {
   test("goes up with OPEN and RESUME, down with the attachment, and only once", () => {
     const bench = new Bench().open();
     const { session, attachment } = bench.device("d");
-    for (let i = 0; i < 2; i += 1) bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session, attachment });
+    for (let i = 0; i < 2; i += 1) bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session, nonce: 99n, attachment });
     bench.commit();
     bench.commit();
     expect(presence(bench, "d")).toEqual([{ connected: true, session }, { connected: false, reason: "closed", session }]);
     expect(bench.machine.presence.count).toBe(0);
-    bench.ask("attached", { type: "resume", device: "d", publisher: "", session, oldest: 1, next: 1, attach: true });
+    bench.ask("attached", { type: "resume", device: "d", publisher: "", session, nonce: 99n, oldest: 1, next: 1, attach: true });
     expect(presence(bench, "d").at(-1)).toEqual({ connected: true, session });
     expect(bench.machine.presence.count).toBe(1);
   });
@@ -30,10 +30,10 @@ describe("presence (R33)", () => {
   test("the down of an old attachment has no effect", () => {
     const bench = new Bench().open();
     const old = bench.device("d");
-    const fresh = bench.ask("attached", { type: "resume", device: "d", publisher: "", session: old.session, oldest: 1, next: 1, attach: true }, OTHER);
+    const fresh = bench.ask("attached", { type: "resume", device: "d", publisher: "", session: old.session, nonce: 99n, oldest: 1, next: 1, attach: true }, OTHER);
     expect(fresh.attachment).toBeGreaterThan(old.attachment);
     const shown = presence(bench, "d");
-    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session: old.session, attachment: old.attachment });
+    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "d", publisher: "", session: old.session, nonce: 99n, attachment: old.attachment });
     bench.commit();
     expect(presence(bench, "d")).toEqual(shown);
     expect(bench.machine.devices.find("d")!.own!.attachment).toBe(fresh.attachment);
@@ -42,8 +42,8 @@ describe("presence (R33)", () => {
   test("a takeover is told in the stream, by a new session, a resume, and one that is still in the tail", () => {
     const bench = new Bench().open();
     const { session } = bench.device("d", 1n);
-    bench.ask("attached", { type: "resume", device: "d", publisher: "", session, oldest: 1, next: 1, attach: true }, OTHER);
-    const opens = [2n, 3n].map((nonce) => bench.send({ type: "open", device: "d", publisher: "", nonce, window: 8, leaves: 0, attach: true }));
+    bench.ask("attached", { type: "resume", device: "d", publisher: "", session, nonce: 2n, oldest: 1, next: 1, attach: true }, OTHER);
+    const opens = [3n, 4n].map((nonce) => bench.send({ type: "open", device: "d", publisher: "", nonce, window: 8, leaves: 0, attach: true }));
     bench.commit();
     const [second, third] = opens.map((open) => bench.answerTo("attached", open).session);
     const up = (of: number | undefined): object => ({ connected: true, session: of });
@@ -54,7 +54,7 @@ describe("presence (R33)", () => {
   test("a detach that does not name the device finds it by the session", () => {
     const bench = new Bench().open();
     const { session, attachment } = bench.device("d");
-    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "", publisher: "", session, attachment });
+    bench.admission.request({ node: "n1", incarnation: 1 }, { type: "detach", request: 0, device: "", publisher: "", session, nonce: 99n, attachment });
     bench.commit();
     expect(presence(bench, "d").at(-1)).toMatchObject({ connected: false });
   });
@@ -114,7 +114,7 @@ describe("receive cursors (R35)", () => {
     bench.commit();
     expect(cursor()).toEqual([4, 2]);
     bench.admission.request({ node: "n1", incarnation: 1 }, { type: "received", handle: old.handle, delivered: 99, handled: 4 });
-    const fresh = bench.send({ type: "resume", device: "d", publisher: "", session: old.session, oldest: 1, next: 1, attach: true }, OTHER);
+    const fresh = bench.send({ type: "resume", device: "d", publisher: "", session: old.session, nonce: 99n, oldest: 1, next: 1, attach: true }, OTHER);
     bench.admission.request({ node: "n1", incarnation: 1 }, { type: "received", handle: old.handle, delivered: 99, handled: 5 });
     bench.commit();
     bench.commit();

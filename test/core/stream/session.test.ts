@@ -6,7 +6,7 @@ import { Bench, body, GATEWAY, textOf } from "./driver.ts";
 
 const OTHER = { node: "n2", incarnation: 1 };
 const open = (nonce: bigint, more: object = {}) => ({ type: "open", device: "d", publisher: "", nonce, window: 8, leaves: 0, attach: true, ...more }) as const;
-const resume = (session: number, oldest: number, next: number) => ({ type: "resume", device: "d", publisher: "", session, oldest, next, attach: true }) as const;
+const resume = (session: number, oldest: number, next: number, nonce = 99n) => ({ type: "resume", device: "d", publisher: "", session, nonce, oldest, next, attach: true }) as const;
 
 describe("OPEN (R25)", () => {
   test("gives the index of its entry as the session's number, and its window within the limit", () => {
@@ -118,13 +118,37 @@ describe("RESUME (R26)", () => {
     else expect(bench.ask("broken", resume(session, oldest, next))).toMatchObject({ code: "broken", last: 2 });
   });
 
-  test("of a session that is not known is broken, of an older one taken over", () => {
+  test("of a session that is not known is broken; of one that a newer HELLO has ended, taken over", () => {
     const bench = new Bench().open();
     expect(bench.ask("broken", resume(99, 1, 1)).code).toBe("broken");
     const { session } = bench.device("d");
     bench.device("d", 2n);
-    expect(bench.ask("broken", resume(session, 1, 1))).toMatchObject({ code: "taken_over", stored: 2n });
+    expect(bench.ask("broken", resume(session, 1, 1, 1n))).toMatchObject({ code: "taken_over", stored: undefined });
     expect(bench.ask("broken", resume(99, 1, 1)).code).toBe("broken");
+  });
+
+  test("of one that an older HELLO has ended, as only a loss allows, is broken: the device opens anew above it (R9, R25)", () => {
+    const bench = new Bench().open();
+    const late = bench.device("d", 2n);
+    expect(bench.ask("broken", resume(late.session - 1, 1, 1, 3n))).toMatchObject({ code: "broken", stored: undefined });
+    const asked = bench.send({ type: "reattach", device: "d", publisher: "", session: late.session - 1, nonce: 3n, attachment: late.attachment - 1 });
+    bench.admission.confirmed(bench.rounds);
+    expect(bench.answerTo("broken", asked)).toMatchObject({ code: "broken" });
+    expect(bench.ask("attached", { ...open(4n), leaves: late.session - 1 })).toMatchObject({ last: 0, leftAt: 0 });
+  });
+
+  test("a late one takes nothing over, at admission, in the tail and when it is applied (R25)", () => {
+    const bench = new Bench().open();
+    const { session } = bench.device("d", 1n);
+    const [newer, late] = [bench.send(resume(session, 1, 1, 3n), OTHER), bench.send(resume(session, 1, 1, 2n))];
+    bench.commit();
+    const { attachment } = bench.answerTo("attached", newer!);
+    expect(bench.answerTo("broken", late!)).toMatchObject({ code: "taken_over", stored: 3n }); // a device whose clock went back comes again above it
+    expect(bench.ask("broken", resume(session, 1, 1, 2n))).toMatchObject({ code: "taken_over", stored: 3n });
+    expect(bench.ask("broken", open(2n))).toMatchObject({ code: "taken_over", stored: 3n });
+    expect(bench.machine.devices.find("d")!.own).toMatchObject({ attachment, gateway: OTHER, nonce: 3n });
+    expect(bench.take("takenOver")).toHaveLength(1); // the first socket's, and not the newer one's
+    expect(bench.ask("attached", resume(session, 1, 1, 3n), OTHER).session).toBe(session); // the same HELLO, asked again
   });
 
   test("after a forced copy (a greater generation) is broken (R9)", () => {
@@ -132,7 +156,7 @@ describe("RESUME (R26)", () => {
     const { session, attachment } = bench.device("d");
     bench.admission.generation = 1;
     expect(bench.ask("broken", resume(session, 1, 1))).toMatchObject({ code: "broken", generation: 1 });
-    const asked = bench.send({ type: "reattach", device: "d", publisher: "", session, attachment });
+    const asked = bench.send({ type: "reattach", device: "d", publisher: "", session, nonce: 99n, attachment });
     bench.admission.confirmed(bench.rounds);
     expect(bench.answerTo("broken", asked)).toMatchObject({ code: "broken", generation: 1 });
   });
@@ -233,7 +257,7 @@ describe("a new leader (R29)", () => {
     bench.forget();
     bench.publish(handle, 2);
     expect(bench.entries.length).toBe(bench.machine.index);
-    const again = bench.ask("attached", { type: "reattach", device: "d", publisher: "", session, attachment });
+    const again = bench.ask("attached", { type: "reattach", device: "d", publisher: "", session, nonce: 99n, attachment });
     expect(again).toMatchObject({ session, last: 1, attachment, epoch: 2 });
     expect(again.handle).not.toBe(handle);
     bench.publish(again.handle, 1);
@@ -248,7 +272,7 @@ describe("a new leader (R29)", () => {
     const bench = new Bench().open();
     const old = bench.device("d");
     bench.device("d", 2n, OTHER);
-    const asked = bench.send({ type: "reattach", device: "d", publisher: "", session: old.session, attachment: old.attachment });
+    const asked = bench.send({ type: "reattach", device: "d", publisher: "", session: old.session, nonce: 1n, attachment: old.attachment });
     bench.forget();
     bench.commit();
     expect(bench.answers).toEqual([]);
@@ -264,7 +288,7 @@ describe("a new leader (R29)", () => {
     bench.admission.closed();
     bench.admission.opened(2);
     bench.forget();
-    bench.send({ type: "reattach", device: "d", publisher: "", session, attachment });
+    bench.send({ type: "reattach", device: "d", publisher: "", session, nonce: 99n, attachment });
     expect(bench.take("acked")).toMatchObject([{ series: 1, voids: [{ series: 1, code: "bad_document" }] }]);
   });
 

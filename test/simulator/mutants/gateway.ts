@@ -56,15 +56,21 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
     budget: 400,
   },
   {
-    name: "an attachment that nobody waits for stays up", rule: "R33", file: GATEWAY,
-    find: 'if (answer.type === "attached") this.#releaseLate(bucket, answer);',
+    name: "the presence of a socket that closed before WELCOME stays up", rule: "R33", file: GATEWAY,
+    find: "    else if (line.unsettled > 0) this.#detachUntold(line);\n",
     replace: "",
     budget: 800,
   },
   {
     name: "a closed socket's presence stays up", rule: "R33", file: GATEWAY,
-    find: "if (line.welcomed) this.#detach(line.bucket, line.hello.device, line.session, line.attachment);",
-    replace: "",
+    find: "    if (line.welcomed) this.#detach(line.bucket, device, nonce, line.session, line.attachment);\n    else if",
+    replace: "    if",
+    budget: 800,
+  },
+  {
+    name: "an idle line is not asked again", rule: "R29", file: GATEWAY,
+    find: "return this.#attach(line); // R29, F4:",
+    replace: "return; //",
     budget: 800,
   },
   {

@@ -11,7 +11,6 @@ export const OPEN: ReadonlyMap<string, string> = new Map([
   ["a late fsync covers what took its place", "wants a truncation and a rewrite between two slow groups"],
   ["mark taken away before the state is stored", "wants a crash between the two within one group"],
   ["an older session's numbers are accepted", "the gateway closes the older socket first"],
-  ["an attachment that nobody waits for stays up", "simulated devices leave for good only after WELCOME"],
   ["hops of another epoch are taken", "handles rise over epochs, so a late hop finds no seat"],
   ["the word of a copy before the newest snapshot counts", "a regression; its seed moved when the simulator grew"],
   ["a resume that does not join on takes over", "a regression; its seed moved when the simulator grew"],
