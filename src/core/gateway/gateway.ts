@@ -327,7 +327,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     if (answer.epoch < line.epoch) return; // R29: a refusal of an epoch below the attached one
     if (answer.code === "gap" && answer.expected > line.sent) return; // behind what was given back to the device: nothing of this line is missing
     if (answer.code === "gap" || ASK_AGAIN.has(answer.code)) {
-      line.socket.credit(0);
+      line.holdBack();
       this.#attach(line);
     } else line.giveBack(answer.expected, answer.code);
   }
@@ -361,7 +361,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
       if (line.state !== "attached" || !concerned(line)) continue;
       if (line.backlog.size === 0) line.state = "idle";
       else {
-        line.socket.credit(0);
+        line.holdBack();
         this.#attach(line);
       }
     }

@@ -57,6 +57,8 @@ export class Line implements DeviceLine {
   askAt = 0;
   waitingSince = 0;
   tries = 0;
+  /** The device was told to send nothing for now. */
+  heldBack = false;
   /** Questions that went out and are not settled: each may have been admitted. */
   unsettled = 0;
   ackDue = false;
@@ -122,6 +124,12 @@ export class Line implements DeviceLine {
     this.backlogBytes = 0;
   }
 
+  /** No credit until it is attached again. */
+  holdBack(): void {
+    this.heldBack = true;
+    this.socket.credit(0);
+  }
+
   /** The leader answered OPEN, RESUME or a re-attachment: everything ≤ last is applied; the rest goes out again from there, in order, once. */
   attached(answer: Extract<HopAnswer, { type: "attached" }>, leader: string): void {
     this.question = 0;
@@ -136,7 +144,8 @@ export class Line implements DeviceLine {
     else {
       assert(answer.last >= this.acked, "what was acknowledged stays applied (invariant 5)");
       this.drop(answer.last);
-      this.socket.credit(this.window);
+      if (this.heldBack) this.socket.credit(this.window);
+      this.heldBack = false;
     }
     this.sent = this.acked;
     for (let i = 0; i < this.backlog.size; i += 1) {

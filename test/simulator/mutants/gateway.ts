@@ -51,8 +51,8 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a re-attachment goes on after what was sent", rule: "R29", file: LINE,
-    find: "      this.drop(answer.last);\n      this.socket.credit(this.window);\n    }\n    this.sent = this.acked;",
-    replace: "      this.drop(this.sent);\n      this.socket.credit(this.window);\n    }\n    this.sent = this.acked;",
+    find: "      this.drop(answer.last);\n",
+    replace: "      this.drop(this.sent);\n",
     budget: 400,
   },
   {

@@ -13,7 +13,7 @@ export const REGRESSIONS: readonly Mutant[] = [
   },
   {
     name: "a resume that does not join on takes over", rule: "R26", file: "src/core/stream/admission.ts",
-    find: "if (attach && newest?.session === session && this.#joins(request, applied)) this.#displace(device);",
-    replace: "if (attach && newest?.session === session) this.#displace(device);", budget: 1500,
+    find: "return oldest - 1 <= last && last < next;",
+    replace: "return true;", budget: 1500,
   },
 ];
