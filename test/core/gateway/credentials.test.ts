@@ -38,12 +38,12 @@ test("revoked ends the line of that attachment, and no other", () => {
   expect(rig.asked("detach").request).toMatchObject({ session: 7, attachment: 11 });
 });
 
-test("an idle line with a credential attaches at a new leader by itself; one without waits until it has something to say", () => {
+test("an idle line attaches at a new leader by itself, and shows its credential again", () => {
   const rig = new Rig();
   rig.connect({}, { credential });
   rig.connect({ session: 8 }, { device: "ab" });
   rig.lead(2, "n2");
   rig.hops();
   rig.at(2 * LIMITS.askAgainMs);
-  expect(rig.asked("reattach")).toMatchObject({ to: "n2", request: { device: "a", credential } });
+  expect(rig.hops()).toMatchObject([{ to: "n2", request: { type: "reattach", device: "a", credential } }, { to: "n2", request: { type: "reattach", device: "ab" } }]);
 });
