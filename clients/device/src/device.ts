@@ -13,6 +13,7 @@ import { headersAreWrong, payloadIsWrong } from "./check.ts";
 import { DeviceError } from "./errors.ts";
 import { Link, type LinkOwner } from "./link.ts";
 import { Message } from "./message.ts";
+import { nonceAbove } from "./nonce.ts";
 import { type Item, Outbox, type Session } from "./outbox.ts";
 import { OutboxFile } from "./outbox-file.ts";
 import { DeviceState } from "./state.ts";
@@ -98,7 +99,6 @@ const STABLE_MS = 10_000;
 const WRITE_BYTES = 65_536;
 /** A frame is longer than its body by this, at most. */
 const PUBLISH_OVERHEAD_BYTES = 16;
-const NONCE_TICKS_PER_MS = 1n << 20n;
 
 export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<Message> {
   readonly id: string;
@@ -583,12 +583,6 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
 /** A device of this name, connecting and publishing from now on; nothing has to be awaited. */
 export function connect(options: DeviceOptions): Device {
   return new Device(options);
-}
-
-/** From the clock, where that rises. */
-function nonceAbove(last: bigint): bigint {
-  const fromClock = BigInt(Date.now()) * NONCE_TICKS_PER_MS + BigInt(Math.floor(Math.random() * Number(NONCE_TICKS_PER_MS)));
-  return fromClock > last ? fromClock : last + 1n;
 }
 
 function parseAddress(address: string): { name: string; host: string; port: number } {

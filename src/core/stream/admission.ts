@@ -5,15 +5,15 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, plainCommand, publisherKey, revoked, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, notHeld, plainCommand, publisherKey, revoked, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
 import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
-import type { Answered, Asker, Attachment, KeyInTail, Leaving, Newest, OpenInTail, Question, Request } from "./in-tail.ts";
+import { newestOf, wasUntold, type Answered, type Asker, type Attachment, type KeyInTail, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
-import { behind, type StreamMachine } from "./machine.ts";
-import type { Applied, Result } from "./results.ts";
+import type { StreamMachine } from "./machine.ts";
+import { older, type Applied, type Result } from "./results.ts";
 import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
 import { ServerSeries } from "./server-series.ts";
@@ -222,7 +222,7 @@ export class Admission implements Lead, Applied {
     const full = attach && this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
-    if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, { ...behind(applied, applied.number), request: request.request }); // R25
+    if (applied !== undefined && isOlder(nonce, applied)) return this.#answer(from, { ...older(applied, applied.number), request: request.request }); // R25
     const newest = this.#newest(device, publisher);
     const gateway = attach ? from : undefined;
     // One that is behind the newest in the tail will be refused when it is applied: it takes nothing over.
@@ -244,7 +244,7 @@ export class Admission implements Lead, Applied {
     const full = this.#seats.size >= this.#limits.seats ? "too_many_requests" : this.#full;
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
-    if (applied !== undefined && isOlder(request.nonce, applied)) return this.#answer(from, { ...behind(applied, session), request: request.request }); // R25
+    if (applied !== undefined && isOlder(request.nonce, applied)) return this.#answer(from, { ...older(applied, session), request: request.request }); // R25
     if (attach && this.#joins(request, applied)) this.#displace(device);
     this.#join(from, request, session, request);
   }
@@ -281,10 +281,7 @@ export class Admission implements Lead, Applied {
   }
 
   #newest(device: string, publisher: string): Newest | undefined {
-    const inTail = this.#opensInTail.get(publisherKey({ device, publisher }));
-    if (inTail !== undefined) return inTail;
-    const session = this.#session(device, publisher);
-    return session === undefined ? undefined : { nonce: session.nonce, session: session.number, attachment: session.attachment, gateway: session.gateway };
+    return this.#opensInTail.get(publisherKey({ device, publisher })) ?? newestOf(this.#session(device, publisher));
   }
 
   /** Volatile: no entry. Only "no" has to be sure (R34). */
@@ -299,7 +296,8 @@ export class Admission implements Lead, Applied {
   }
 
   #detach(from: GatewayId, request: Request<"detach">): void {
-    const { session, attachment } = request.attachment === 0 ? this.#neverTold(from, request) : request;
+    const newest = this.#newest(request.device, DEVICE_PUBLISHER);
+    const { session, attachment } = request.attachment !== 0 || newest === undefined || !wasUntold(newest, from, request.nonce) ? request : newest;
     for (const seat of [...(this.#seats.session(session)?.seats ?? [])]) {
       if (sameGateway(seat.gateway, from) && seat.attachment === attachment) this.#seats.drop(seat);
     }
@@ -309,13 +307,6 @@ export class Admission implements Lead, Applied {
     if (this.#detachDue.length >= this.#limits.waiting) return this.#fail(from, request, "overloaded");
     this.#detachDue.push({ detached: { device, session, attachment }, asker: { to: from, request } });
     if (this.#detachIndex === 0) this.#detachNext();
-  }
-
-  /** What a HELLO came to whose answer was lost, or nobody waited for. */
-  #neverTold(from: GatewayId, { device, nonce }: Request<"detach">): { readonly session: number; readonly attachment: number } {
-    const newest = this.#newest(device, DEVICE_PUBLISHER);
-    const isIts = newest?.gateway !== undefined && sameGateway(newest.gateway, from) && newest.nonce <= nonce;
-    return isIts ? newest : { session: 0, attachment: 0 };
   }
 
   #keyed(from: GatewayId, request: Request<"keyed">): void {
@@ -407,10 +398,7 @@ export class Admission implements Lead, Applied {
   #tellReattach(to: GatewayId, request: Request<"reattach">): void {
     const session = this.#session(request.device, request.publisher);
     if (session !== undefined && this.#holds(session, request)) this.#tellReattached(to, request, session);
-    else if (session === undefined || (!isOlder(request.nonce, session) && (request.session !== session.number || session.generation !== this.generation))) {
-      this.#answer(to, { type: "broken", request: request.request, generation: this.generation, last: session?.last ?? 0, code: "broken", stored: undefined });
-    } else if (isOlder(request.nonce, session) || session.attachment !== 0) this.#answer(to, { ...behind(session, 0), request: request.request }); // R25
-    else this.#fail(to, request, "idle"); // its presence went down: the device comes back and resumes
+    else this.#answer(to, notHeld(request, session, this.generation));
   }
 
   #tellReattached(to: GatewayId, request: Request<"reattach">, session: Session): void {

@@ -6,9 +6,9 @@ import { fromUtf8, utf8 } from "./bytes.ts";
 import { COMMAND, errorOfVoid, type Command } from "./commands.ts";
 import { DIGEST_BYTES } from "./credentials.ts";
 import type { StreamMachine } from "./machine.ts";
-import type { Result } from "./results.ts";
+import { older, type Result } from "./results.ts";
 import type { Admitted, Seat } from "./seats.ts";
-import { voidCodeOf } from "./session.ts";
+import { isOlder, voidCodeOf, type Session } from "./session.ts";
 
 /** Greatest length of a device's id, a publisher's name and an idempotency key, bytes of UTF-8. */
 export const NAME_BYTES = 255;
@@ -66,6 +66,14 @@ export function plainCommand(request: Extract<HopRequest, { type: "create" | "re
 
 export function failed({ request }: { readonly request: number }, code: ErrorCode): HopAnswer {
   return { type: "failed", request, code, detail: "", version: 0 };
+}
+
+/** A re-attachment that this leader does not hold. */
+export function notHeld({ request, session: number, nonce }: Extract<HopRequest, { type: "reattach" }>, session: Session | undefined, generation: number): HopAnswer {
+  if (session !== undefined && isOlder(nonce, session)) return { ...older(session, 0), request }; // R25
+  if (session?.number !== number || session.generation !== generation) return { type: "broken", request, generation, last: session?.last ?? 0, code: "broken", stored: undefined };
+  if (session.attachment !== 0) return { ...older(session, 0), request };
+  return failed({ request }, "idle"); // its presence went down: the device comes back and resumes
 }
 
 export function ended({ session, attachment }: Seat): HopAnswer {

@@ -2,6 +2,8 @@
 
 import type { GatewayId, HopRequest } from "../hop.ts";
 import type { Detached } from "./commands.ts";
+import { sameGateway } from "./seats.ts";
+import type { Session } from "./session.ts";
 
 export type Request<T extends HopRequest["type"]> = Extract<HopRequest, { type: T }>;
 /** Requests that are answered, and the ones among them that a round answers. */
@@ -37,4 +39,13 @@ export interface Newest {
 
 export interface OpenInTail extends Newest {
   readonly index: number;
+}
+
+export function newestOf(session: Session | undefined): Newest | undefined {
+  return session === undefined ? undefined : { nonce: session.nonce, session: session.number, attachment: session.attachment, gateway: session.gateway };
+}
+
+/** Whether it came of a HELLO of this gateway up to this nonce: one whose answer was lost, or nobody waited for. */
+export function wasUntold({ gateway, nonce }: Newest, by: GatewayId, upTo: bigint): boolean {
+  return gateway !== undefined && sameGateway(gateway, by) && nonce <= upTo;
 }

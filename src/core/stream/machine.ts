@@ -21,7 +21,7 @@ import { AGING, agingName, BUCKET_NAME, chunkName, documentName } from "./names.
 import { byName, Overlay, type RecordWrite, type StateReads } from "./overlay.ts";
 import { Presence } from "./presence.ts";
 import { Removals } from "./removals.ts";
-import type { Applied, Result } from "./results.ts";
+import { older, type Applied, type Result } from "./results.ts";
 import { isNext } from "./series.ts";
 import { isOlder, rememberVoid, type Session } from "./session.ts";
 import { REMOVED_TYPE, STREAM_TYPE } from "./view.ts";
@@ -208,7 +208,7 @@ export class StreamMachine implements Machine {
     if (!this.#isHeld(open)) return failed("unauthenticated");
     const device = this.#known(open.device, entry.index);
     const former = device.session(open.publisher);
-    if (former !== undefined && isOlder(open.nonce, former)) return behind(former, former.number); // R25
+    if (former !== undefined && isOlder(open.nonce, former)) return older(former, former.number); // R25
     if (former !== undefined && open.nonce === former.nonce) return this.#join(entry, former, open.gateway); // R25: the same number
     if (former === undefined && device.sessions.length >= open.most) return failed("too_many_requests");
     if (former !== undefined) {
@@ -228,7 +228,7 @@ export class StreamMachine implements Machine {
     if (!this.#isHeld(attach)) return failed("unauthenticated");
     const session = this.devices.find(attach.device)?.session(attach.publisher);
     if (session === undefined) return { type: "broken", code: "broken", generation: attach.generation, last: 0, stored: undefined };
-    if (isOlder(attach.nonce, session)) return behind(session, attach.session); // R25
+    if (isOlder(attach.nonce, session)) return older(session, attach.session); // R25
     const joins = attach.oldest - 1 <= session.last && session.last < attach.next; // R26
     if (attach.session !== session.number || attach.generation !== session.generation || !joins) {
       return { type: "broken", code: "broken", generation: attach.generation, last: session.last, stored: undefined };
@@ -493,9 +493,4 @@ const DONE: Result = { type: "done" };
 
 function failed(code: ErrorCode, version = 0): Result {
   return { type: "failed", code, version };
-}
-
-/** What an older HELLO is told: where it is of the same session, or opens one, its publisher may have a clock that went back, and comes again above the stored nonce; else its session is over (R25). */
-export function behind({ number, generation, last, nonce }: Session, named: number): Extract<Result, { type: "broken" }> {
-  return { type: "broken", code: "taken_over", generation, last, stored: named < number ? undefined : nonce };
 }

@@ -24,3 +24,8 @@ export interface Applied {
   revoked(session: number, credential: number): void;
   result(index: number, result: Result): void;
 }
+
+/** What an older HELLO is told: where it is of the same session, or opens one, its publisher may have a clock that went back, and comes again above the stored nonce; else its session is over (R25). */
+export function older({ number, generation, last, nonce }: Session, named: number): Extract<Result, { type: "broken" }> {
+  return { type: "broken", code: "taken_over", generation, last, stored: named < number ? undefined : nonce };
+}
