@@ -2,8 +2,10 @@
 
 import { Calls } from "./calls.ts";
 import { devices, type DeviceView, KnownDevice, type SignalOption } from "./devices.ts";
+import { feed, type FeedItem, type FeedOptions } from "./feed.ts";
 import { type Message, type Payload, type Stored } from "./messages.ts";
 import { publish, publishMany, type PublishOptions, type Result } from "./publish.ts";
+import { openPublisher, type Publisher, type PublisherOptions } from "./publisher.ts";
 import { State } from "./state.ts";
 import { follow, type Followed, type FollowOptions, type Page, pages, type StreamOptions } from "./streams.ts";
 
@@ -65,6 +67,14 @@ export class Bellhop {
     return publishMany(this.#calls, messages, options);
   }
 
+  /**
+   * Opens a series of its own to a device: what is published in it is stored in the order of the calls, with several under way at once.
+   * @throws BellhopError
+   */
+  publisher(device: string, options: PublisherOptions): Promise<Publisher> {
+    return openPublisher(this.#calls, device, options);
+  }
+
   /** What is in a device's stream up to its end, by page. @throws BellhopError */
   stream(device: string, options: StreamOptions = {}): AsyncIterable<Page> {
     return pages(this.#calls, device, options);
@@ -73,6 +83,11 @@ export class Bellhop {
   /** What comes, for ever; over lost connections too, without a hole or a repetition. Ends when the signal aborts. @throws BellhopError that is not retryable */
   follow(device: string, options: FollowOptions = {}): AsyncIterable<Followed> {
     return follow(this.#calls, device, options);
+  }
+
+  /** What comes from all devices, in order within each; else as `follow`. @throws BellhopError that is not retryable */
+  feed(options: FeedOptions = {}): AsyncIterable<FeedItem> {
+    return feed(this.#calls, options);
   }
 
   state(device: string): State {

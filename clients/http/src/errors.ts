@@ -28,6 +28,8 @@ export type Outcome =
   | { readonly is: "absent"; readonly position: string }
   /** Its key or number is older than what is kept. */
   | { readonly is: "forgotten" }
+  /** Its number in a series was spent on nothing: it had been refused for good. */
+  | { readonly is: "void" }
   /** It never left this process. */
   | { readonly is: "unsent" }
   /** No broker could be asked. */
@@ -41,6 +43,7 @@ export interface ErrorFacts {
   readonly key?: string | undefined;
   readonly outcome?: Outcome;
   readonly expected?: string | undefined;
+  readonly nonce?: string | undefined;
   readonly retryAfterMs?: number;
   readonly attempts?: number;
   readonly cause?: unknown;
@@ -62,6 +65,8 @@ export class BellhopError extends Error {
   readonly outcome: Outcome | undefined;
   /** With `gap`: the series number that must come next. */
   readonly expected: string | undefined;
+  /** With `taken_over` at the opening of a series: the greater nonce that stands. */
+  readonly nonce: string | undefined;
   /** What the broker asked to wait, in milliseconds; 0 for nothing. */
   readonly retryAfterMs: number;
   /** Requests that were made for this call. */
@@ -77,14 +82,15 @@ export class BellhopError extends Error {
     this.key = facts.key;
     this.outcome = facts.outcome;
     this.expected = facts.expected;
+    this.nonce = facts.nonce;
     this.retryAfterMs = facts.retryAfterMs ?? 0;
     this.attempts = facts.attempts ?? 0;
   }
 
   /** The same error, with more said. */
   with(more: Partial<ErrorFacts>): BellhopError {
-    const { code, message, retryable, status, detail, device, key, outcome, expected, retryAfterMs, attempts, cause } = this;
-    const facts = { retryable, status, detail, device, key, expected, retryAfterMs, attempts, cause, ...(outcome === undefined ? {} : { outcome }) };
+    const { code, message, retryable, status, detail, device, key, outcome, expected, nonce, retryAfterMs, attempts, cause } = this;
+    const facts = { retryable, status, detail, device, key, expected, nonce, retryAfterMs, attempts, cause, ...(outcome === undefined ? {} : { outcome }) };
     return new BellhopError(code, message.slice(code.length + 2), { ...facts, ...more });
   }
 }
@@ -97,14 +103,15 @@ export function clientError(code: ClientCode, detail = "", facts: Partial<ErrorF
 
 /** The broker's problem details (RFC 9457) as an error; undefined where they are none of Bellhop's. */
 export function problemError(problem: Readonly<Record<string, unknown>>, facts: Partial<ErrorFacts> = {}): BellhopError | undefined {
-  const { code, retryable, title, detail, status, expected } = problem;
+  const { code, retryable, title, detail, status, expected, nonce } = problem;
   if (typeof code !== "string" || typeof retryable !== "boolean") return undefined;
   const said = [title, detail].filter((part) => typeof part === "string").join(" ");
   return new BellhopError(code, said, {
     retryable,
     ...(typeof status === "number" ? { status } : {}),
     ...(typeof detail === "string" ? { detail } : {}),
-    ...(typeof expected === "string" || typeof expected === "number" ? { expected: String(expected) } : {}),
+    ...(typeof expected === "string" ? { expected } : {}),
+    ...(typeof nonce === "string" ? { nonce } : {}),
     ...facts,
   });
 }

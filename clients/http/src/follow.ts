@@ -25,7 +25,7 @@ export interface FollowSettings {
 }
 
 /**
- * Yields each event with data once. Nothing is read ahead but what the runtime buffers: who takes nothing gets nothing sent.
+ * Yields each event once, comments and mere ids too. Nothing is read ahead but what the runtime buffers: who takes nothing gets nothing sent.
  * Ends when the signal aborts; otherwise goes on for ever. `callFrom` makes the request that goes on behind a position, "" for the beginning.
  * @throws BellhopError that is not retryable
  */
@@ -45,7 +45,7 @@ export async function* followEvents(calls: Calls, callFrom: (position: string) =
         for await (const event of eventsOf(calls, callFrom(position), connection, reader, silentMs)) {
           failures = 0;
           if (event.event === "error") throw problemError(recordOf(parseJson(event.data))) ?? clientError("bad_answer", event.data);
-          if (event.event !== "") yield event;
+          yield event;
           if (event.id !== "") position = event.id;
         }
         error = clientError("unreachable", "The broker ended the stream.");

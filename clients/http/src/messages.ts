@@ -1,7 +1,5 @@
 // A message as the application gives it, and the body and headers that carry it.
 
-import type { Json } from "./entries.ts";
-
 /** Text goes out as `text/plain`, bytes as `application/octet-stream`, everything else as its JSON. */
 export type Payload = string | Uint8Array | { readonly [name: string]: unknown } | readonly unknown[] | number | boolean | null;
 
@@ -10,7 +8,7 @@ export interface MessageOptions {
   readonly key?: string | undefined;
   /** Other than the payload's own. A string with `application/json` is passed on as it is. */
   readonly contentType?: string | undefined;
-  /** They travel with the message. */
+  /** They travel with the message; their names have a–z, 0–9, "." and "-". */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** After this it is no longer delivered; milliseconds since 1970, or a Date. */
   readonly expires?: number | Date | undefined;
@@ -56,8 +54,14 @@ export function expiryText(expires: number | Date): string {
 export function lineOf(message: Message, key: string): string {
   const { device, payload, headers, expires } = message;
   const { body, contentType } = packed(payload, message.contentType);
-  const content: { readonly payload: Json } | { readonly payloadBase64: string } = typeof body === "string" ? { payload: body } : { payloadBase64: base64Of(body) };
-  return JSON.stringify({ device, ...content, key, contentType, headers, ...(expires === undefined ? {} : { expires: expiryText(expires) }) });
+  return JSON.stringify({ device, ...contentOf(payload, body, contentType), key, contentType, headers, ...(expires === undefined ? {} : { expires: expiryText(expires) }) });
+}
+
+/** A string under a type of JSON would be taken for a JSON string: what is JSON text already goes as its bytes. */
+function contentOf(payload: Payload, body: Packed["body"], contentType: string) {
+  if (typeof body !== "string") return { payloadBase64: base64Of(body) };
+  if (typeof payload !== "string") return { payload };
+  return /\bjson\b/i.test(contentType) ? { payloadBase64: base64Of(new TextEncoder().encode(payload)) } : { payload };
 }
 
 function base64Of(bytes: Uint8Array): string {

@@ -159,20 +159,22 @@ async function lastWord(calls: Calls, result: Result, signal: AbortSignal | unde
 async function settled(calls: Calls, device: string, key: string, timedOut: BellhopError, signal: AbortSignal | undefined): Promise<Stored> {
   const path = `/v1/devices/${encodeURIComponent(device)}/messages?key=${encodeURIComponent(key)}`;
   const told = await askedFor(calls, path, device, signal);
-  if (told.is === "stored") return { device, offset: told.offset, duplicate: true, key };
+  if (told.is === "stored") return { device, offset: told.offset!, duplicate: true, key };
   throw timedOut.with({ outcome: told });
 }
 
+/** The offset of a number is not kept. */
+type Told = Outcome | { readonly is: "stored"; readonly offset: string | undefined };
+
 /** What the broker says of a key or a number (A6). */
-export async function askedFor(calls: Calls, path: string, device: string, signal: AbortSignal | undefined): Promise<Outcome | { readonly is: "stored"; readonly offset: string }> {
+export async function askedFor(calls: Calls, path: string, device: string, signal: AbortSignal | undefined): Promise<Told> {
   try {
     const answer = await calls.call({ method: "GET", path, device, signal, forMs: Math.min(SETTLE_MS, calls.settings.forMs) });
     const { is, offset, position } = recordOf(parseJson(answer.text));
-    if (is === "stored") return { is, offset: String(offset) };
+    if (is === "stored") return { is, offset: typeof offset === "string" ? offset : undefined };
     if (is === "absent") return { is, position: String(position) };
-    return { is: is === "forgotten" ? is : "unknown" };
+    return { is: is === "forgotten" || is === "void" ? is : "unknown" };
   } catch (error) {
-    if (error instanceof BellhopError && error.code === "forgotten") return { is: "forgotten" };
     if (error instanceof BellhopError && error.code !== "aborted") return { is: "unknown" };
     throw error;
   }

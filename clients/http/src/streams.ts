@@ -1,4 +1,4 @@
-// Reads and follows streams: one device's, or all devices' in one feed.
+// Reads and follows a device's stream.
 
 import type { Call, Calls } from "./calls.ts";
 import { type Entry, type EntryType, entryOf, type Gap, gapOf, parseJson, recordOf } from "./entries.ts";
@@ -76,7 +76,8 @@ async function readPage(calls: Calls, device: string, options: StreamOptions): P
   return gap === undefined ? read : { ...read, gap: gapOf(gap) };
 }
 
-function following(path: string, position: string, device?: string): Call {
+/** The request that goes on behind a position; "" for none. */
+export function following(path: string, position: string, device?: string): Call {
   const headers = { accept: "text/event-stream", "cache-control": "no-store", ...(position === "" ? {} : { "last-event-id": position }) };
   return { method: "GET", path, headers, ...(device === undefined ? {} : { device }) };
 }
