@@ -1,7 +1,10 @@
 // The composition root: the only file that wires storage, control log, node and front-ends into a running broker.
 
-import type { Settings } from "./config.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { hostAndPort, type Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
+import type { ControlLog } from "./control/port.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { startDeviceServer } from "./device/server.ts";
 import { Reloader } from "./doors/reload.ts";
@@ -11,6 +14,7 @@ import { createLog, type Log } from "./observe/log.ts";
 import { LoopWatch } from "./observe/loop.ts";
 import { createMetrics, together, type Reading, type Readings } from "./observe/metrics.ts";
 import { version } from "./observe/version.ts";
+import { Links } from "./peer/links.ts";
 import { StorageError } from "./storage/errors.ts";
 import { openStorage } from "./storage/open.ts";
 import type { LogEvents } from "./storage/port.ts";
@@ -19,6 +23,7 @@ export interface Broker {
   /** HOST:PORT where it listens; the real port where 0 was asked for. */
   readonly httpAddress: string;
   readonly deviceAddress: string;
+  /** The running node; another one after an incarnation was over. */
   readonly node: RunningNode;
   /** Reads settings and certificates again (F4); what is bad is logged, and what was set before stays. `why`: for the log. */
   reload(why: string): void;
@@ -38,24 +43,102 @@ export interface SettingsSource {
   readonly files: readonly string[];
 }
 
-/** Resolves when every bucket is open and both ports listen. `failed`: the node could not go on after its start; by default the process logs and exits with 70. */
-export async function startBroker(settings: Settings, failed?: (error: Error) => void, source: SettingsSource = { read: () => settings, files: [] }): Promise<Broker> {
+export interface BrokerOptions {
+  /** The node could not go on after its start; by default the process logs and exits with 70. */
+  readonly failed?: (error: Error) => void;
+  /** Where the settings came from; without it a reload reads nothing new. */
+  readonly source?: SettingsSource;
+  /** The control log that this process was given; else the settings say which. It is not closed with the broker. */
+  readonly control?: ControlLog;
+}
+
+/** An incarnation of the node with its front-ends. */
+interface Incarnation {
+  readonly node: RunningNode;
+  readonly httpAddress: string;
+  readonly deviceAddress: string;
+  readonly peerAddress: string;
+  reload(why: string): void;
+  drain(): Promise<void>;
+  close(): Promise<void>;
+  /** Cuts every connection and closes the files. */
+  abandon(): Promise<void>;
+}
+
+/** Before an incarnation that was over soon after its start is followed by another one; in milliseconds. */
+const ANEW_MS = 1000;
+
+/** Resolves when the node is registered and both ports listen; a node that is alone has every bucket open then. */
+export async function startBroker(settings: Settings, options: BrokerOptions = {}): Promise<Broker> {
   const log = createLog(settings.logLevel, settings.node);
-  const stop = failed ?? ((error: Error) => exitWith(log, error, settings.data));
-  const relay = relayUntilConnected(stop);
+  const failed = options.failed ?? ((error: Error) => exitWith(log, error, settings.data));
+  const source = options.source ?? { read: () => settings, files: [] };
+  let bound = settings;
+  let closed = false;
+  let anew: Promise<void> | undefined;
+  const start = (): Promise<Incarnation> => startIncarnation(bound, log, source, { failed, control: options.control, over: (why) => void (anew ??= startAnew(why)) });
+  /** What a node does that finds itself departed: it drops its roles and registers anew (R4), as if its process had been started again. */
+  const startAnew = async (why: string): Promise<void> => {
+    log.warn({ code: "over" }, `this incarnation is over: ${why}; the node starts anew`);
+    try {
+      await current.abandon();
+      await sleep(ANEW_MS * Math.random());
+      anew = undefined;
+      if (!closed) current = await start();
+    } catch (error) {
+      failed(error as Error);
+    }
+  };
+  let current = await start();
+  bound = { ...settings, http: current.httpAddress, device: current.deviceAddress, peer: current.peerAddress };
+  return {
+    httpAddress: current.httpAddress,
+    deviceAddress: current.deviceAddress,
+    get node() {
+      return current.node;
+    },
+    reload: (why) => current.reload(why),
+    fail: failed,
+    drain: () => current.drain(),
+    async close() {
+      closed = true;
+      await anew;
+      await current.close();
+    },
+  };
+}
+
+async function startIncarnation(
+  settings: Settings, log: Log, source: SettingsSource, { failed, over, control: given }: { failed: (error: Error) => void; over: (why: string) => void; control: ControlLog | undefined },
+): Promise<Incarnation> {
+  const isAlone = settings.cluster === "";
+  const relay = relayUntilConnected(failed);
   const directory = settings.data;
-  const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes, opensDamaged: false }, relay.events);
+  const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes, opensDamaged: !isAlone }, relay.events);
   const undo: (() => Promise<unknown>)[] = [() => storage.close()];
+  const undoAll = async (): Promise<void> => {
+    for (const step of undo) await step().catch(() => undefined);
+  };
   try {
-    const control = await EmbeddedControl.open(directory);
-    undo.unshift(() => control.close());
+    const control = given ?? (await EmbeddedControl.open(directory));
+    if (given === undefined) undo.unshift(() => control.close());
+    const links = isAlone ? undefined : await Links.listen({ cluster: settings.cluster, node: settings.node, listen: hostAndPort(settings.peer), log: (peer, what) => log.info({ code: "link", peer }, what) });
+    if (links !== undefined) undo.unshift(() => links.close());
+    const peerAddress = links === undefined ? "" : withPort(settings.peer, links.port);
     const node = await RunningNode.start(
       {
         id: settings.node,
         zone: settings.zone,
-        address: { http: settings.http, device: settings.device, peer: "" },
-        bucketCount: settings.bucketCount,
+        address: {
+          http: settings.advertiseHttp === "" ? settings.http : settings.advertiseHttp,
+          device: settings.advertiseDevice === "" ? settings.device : settings.advertiseDevice,
+          peer: settings.advertisePeer === "" ? peerAddress : settings.advertisePeer,
+        },
+        beginning: isAlone
+          ? { bucketCount: settings.bucketCount, copies: 1, minCopies: 1, nodes: 1 }
+          : { bucketCount: settings.bucketCount, copies: copiesOf(settings), minCopies: Math.min(settings.minCopies, settings.copies), nodes: settings.bootstrap === 0 ? settings.copies : settings.bootstrap },
         storage,
+        links,
         directory,
         minFreeBytes: settings.minFreeBytes,
         control,
@@ -66,7 +149,9 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
           dirtyDevices: settings.stateCacheDevices,
         },
         retention: { seconds: settings.retainSeconds, bytes: settings.retainBytes },
-        failed: stop,
+        failed,
+        over,
+        waits: (registered) => log.info({ code: "waiting_for_nodes", registered }, "the cluster begins when enough nodes have registered"),
         full: (isFull) => (isFull ? log.error({ code: "storage_full" }, "the disk is full: writes are refused with storage_full until there is space") : log.info({ code: "storage_ok" }, "the disk has space again")),
       },
       relay.connect,
@@ -99,22 +184,37 @@ export async function startBroker(settings: Settings, failed?: (error: Error) =>
     return {
       httpAddress: http.address,
       deviceAddress: device.address,
+      peerAddress,
       node,
       reload: (why) => reloader.reload(why),
-      fail: stop,
       drain,
       async close() {
         await drain();
         loop.stop();
         await node.stop();
-        await control.close();
+        await links?.close();
+        if (given === undefined) await control.close();
         await storage.close();
+      },
+      async abandon() {
+        reloader.close();
+        drained ??= Promise.all([http.close(0), device.close()]);
+        await drained;
+        await undoAll();
       },
     };
   } catch (error) {
-    for (const step of undo) await step().catch(() => undefined);
+    await undoAll();
     throw error;
   }
+}
+
+function copiesOf({ copies }: Settings): 1 | 3 | 5 {
+  return copies >= 5 ? 5 : copies >= 3 ? 3 : 1;
+}
+
+function withPort(address: string, port: number): string {
+  return `${address.slice(0, address.lastIndexOf(":"))}:${port}`;
 }
 
 /** The settings as the core's limits, each with its unit there. */
@@ -152,7 +252,7 @@ export function limitsOf(settings: Settings): NodeLimits {
       backoffMs: 20,
       backoffCapMs: 500,
     },
-    coordinator: { suspicionMs: 500, loneSuspicionMs: 2000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
+    coordinator: { suspicionMs: 500, hintedMs: 150, loneSuspicionMs: 2000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
     beatMs: 100,
   };
 }

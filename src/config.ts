@@ -43,7 +43,7 @@ interface ChoiceSetting<Choice extends string> {
 
 type Setting = NumberSetting | TextSetting | ChoiceSetting<string>;
 
-type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets" | "requests/s" | "messages/s" | "connections/s";
+type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets" | "requests/s" | "messages/s" | "connections/s" | "nodes" | "copies";
 
 function number(unit: Unit, initial: number, min: number, max: number, what: string): NumberSetting {
   return { kind: "number", unit, default: initial, min, max, what };
@@ -66,6 +66,11 @@ const file = (what: string): TextSetting => text("", /^.*$/, "a PEM file, or not
 /** F4: changed in the file, it is taken by SIGHUP and by the watch on the file. */
 const reloaded = <One extends Setting>(setting: One): One & { readonly reloads: true } => ({ ...setting, reloads: true });
 
+const advertised = (port: string): TextSetting => ({
+  ...address("", `What others are told of the ${port} port, where it is not what this node listens on.`),
+  pattern: /^(?:(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5})?$/,
+});
+
 /** Everything that can be set. Help, `config show --effective` and docs/configuration.md are made from this table. */
 export const SETTINGS = {
   node: text("n1", /^[a-z0-9][a-z0-9-]{0,62}$/, "1 to 63 of a–z, 0–9 and -", "Id of this node."),
@@ -76,6 +81,14 @@ export const SETTINGS = {
   data: text("./bellhop-data", /^.+$/, "a directory", "Directory of the log and the state."),
   http: address("127.0.0.1:4800", "Where backends connect. Port 0 takes a free one."),
   device: address("127.0.0.1:4810", "Where devices connect. Port 0 takes a free one."),
+  peer: address("127.0.0.1:4820", "Where the other nodes of a cluster connect. Port 0 takes a free one."),
+  cluster: text("", /^[\w.-]{0,64}$/, "up to 64 letters, digits, _, . and -", "Name of the cluster that this node belongs to; empty: it is alone, with everything embedded."),
+  bootstrap: number("nodes", 0, 0, 1000, "Nodes that must have registered before a new cluster makes its table; 0: as many as `copies`."),
+  copies: number("copies", 3, 1, 5, "Copies of each bucket in a new cluster: 1, 3 or 5."),
+  minCopies: number("copies", 2, 1, 5, "Copies that must be there for a bucket of a new cluster to take writes."),
+  advertiseHttp: advertised("HTTP"),
+  advertiseDevice: advertised("device"),
+  advertisePeer: advertised("peer"),
   logLevel: reloaded({
     kind: "choice",
     choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"],
@@ -182,10 +195,10 @@ export interface LoadedSettings {
   readonly files: readonly string[];
 }
 
-/** Settings that belong to a cluster, which this version cannot form yet: said so instead of ignored. */
-const NOT_YET = ["peer", "advertiseHttp", "advertiseDevice", "advertisePeer", "cluster", "etcd", "bootstrap", "spare"];
+/** Settings of later versions: said so instead of ignored. */
+const NOT_YET = ["etcd", "spare"];
 
-const NOT_YET_SAID = "clusters of several nodes are not available in this version; leave it out to run one node.";
+const NOT_YET_SAID = "is not available in this version: a cluster runs with `bellhop dev`, one node alone with `bellhop start`.";
 
 /** Everything that is wrong with the settings, one problem a line. */
 export class ConfigError extends Error {
@@ -233,7 +246,7 @@ export function loadSettings(input: {
     for (const [name, value] of Object.entries(given)) {
       if (value === undefined) continue;
       if (NOT_YET.includes(name)) {
-        problems.push(`${where}${spelling(name)}: ${NOT_YET_SAID}`);
+        problems.push(`${where}${spelling(name)} ${NOT_YET_SAID}`);
         continue;
       }
       if (!isSetting(name)) {
@@ -346,7 +359,7 @@ function parse(name: SettingName, given: unknown): string | number | { readonly 
       if (typeof given !== "string" || !setting.pattern.test(given)) {
         return { problem: `must be ${setting.form}, not ${JSON.stringify(given)}.` };
       }
-      if (setting.kind === "address" && hostAndPort(given).port > 65_535) {
+      if (setting.kind === "address" && given !== "" && hostAndPort(given).port > 65_535) {
         return { problem: `must have a port up to 65535, not ${JSON.stringify(given)}.` };
       }
       return given;
@@ -381,7 +394,7 @@ function contradictions(settings: Settings): string[] {
   if (settings.segmentBytes % 512 !== 0) {
     problems.push(`segmentBytes (${settings.segmentBytes}) must be a multiple of 512: the log is written in blocks.`);
   }
-  for (const name of ["http", "device"] as const) {
+  for (const name of ["http", "device", "peer"] as const) {
     const { host } = hostAndPort(settings[name]);
     if (!isLoopback(host)) {
       problems.push(

@@ -27,7 +27,8 @@ export function bellhopDriver(plan: LoadPlan): Driver {
 
 function connectLane(plan: LoadPlan, lane: number, events: LaneEvents): Promise<Connection> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ ...hostAndPort(plan.at), noDelay: true });
+    const brokers = plan.at.split(",");
+    const socket = createConnection({ ...hostAndPort(brokers[lane % brokers.length]!), noDelay: true });
     const deframer = new Deframer(MAX_FRAME);
     const frames = encodeFrames(plan);
     const frameBytes = frames.length / plan.inFlight;

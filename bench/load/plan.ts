@@ -4,7 +4,7 @@ import type { Percentiles } from "./histogram.ts";
 
 export interface LoadPlan {
   readonly peer: "bellhop" | "redis";
-  /** HOST:PORT where devices (or clients of the peer) connect. */
+  /** HOST:PORT where devices (or clients of the peer) connect; several with commas between: connections are spread over them in turn. */
   readonly at: string;
   /** HOST:PORT of the broker's HTTP, where what was stored is counted; "" where nothing is stored: the floor of sockets. */
   readonly httpAt: string;

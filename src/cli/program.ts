@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 
 import { benchCommand } from "./bench.ts";
 import { configCommand } from "./config.ts";
+import { devCommand } from "./dev.ts";
 import { EXIT } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
 import { followCommand } from "./follow.ts";
@@ -16,7 +17,7 @@ import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { statusCommand } from "./status.ts";
 
-const COMMANDS = [startCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, inspectCommand, benchCommand, configCommand];
+const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, inspectCommand, benchCommand, configCommand];
 
 export function createProgram(): Command {
   const program = new Command("bellhop")

@@ -6,6 +6,7 @@ import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type 
 import { BellhopError } from "../base/errors.ts";
 import type { Broker } from "../broker.ts";
 import { version } from "../observe/version.ts";
+import type { ControlLog } from "../control/port.ts";
 import { CertificateError } from "../doors/certificates.ts";
 import { StorageError } from "../storage/errors.ts";
 import { prepareData } from "./data.ts";
@@ -43,8 +44,12 @@ function load({ config, ...values }: Readonly<Record<string, string>>): LoadedSe
   return loadSettings({ flags: values, env: process.env, ...(config === undefined ? {} : { configFile: config }) });
 }
 
-async function start(flags: Readonly<Record<string, string>>): Promise<void> {
+/** @param control the control log that this process was given; else the settings say which */
+export async function start(flags: Readonly<Record<string, string>>, control?: ControlLog): Promise<void> {
   const { settings, files } = settingsOf(flags);
+  if (settings.cluster !== "" && control === undefined) {
+    throw new CliError("usage", "no_control_log", "A cluster of several machines needs etcd for its control log, which this version does not speak yet.", "", "bellhop dev --nodes 3 runs a cluster on this machine; without --cluster this node runs alone");
+  }
   // Loaded here and not at the top: the other commands start faster without the broker's code.
   const { startBroker } = await import("../broker.ts");
   let broker: Broker | undefined;
@@ -52,7 +57,7 @@ async function start(flags: Readonly<Record<string, string>>): Promise<void> {
   process.on("uncaughtException", died).on("unhandledRejection", died);
   try {
     prepareData(settings.data);
-    broker = await startBroker(settings, undefined, { read: () => load(flags).settings, files });
+    broker = await startBroker(settings, { source: { read: () => load(flags).settings, files }, ...(control === undefined ? {} : { control }) });
   } catch (error) {
     throw startFailure(error, settings.data);
   }

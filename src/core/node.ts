@@ -82,6 +82,8 @@ export class CoreNode implements GatewayDoor {
   #now = 0;
   #wall = 0;
   #beatAt = 0;
+  /** Nodes that the last beat named. */
+  #suspected = 0;
   #started = false;
   #storageFull = false;
   #settings: Settings | undefined;
@@ -216,6 +218,13 @@ export class CoreNode implements GatewayDoor {
 
   linkLost(node: string): void {
     this.gateway.linkLost(node);
+    this.#coordinator.linkLost(node);
+    this.#drain();
+  }
+
+  /** A link to the node was made: what was asked while there was none is asked again. */
+  linkMade(node: string): void {
+    this.gateway.linkLost(node);
     this.#drain();
   }
 
@@ -234,7 +243,8 @@ export class CoreNode implements GatewayDoor {
     for (const copy of this.#allCopies) copy.replica.tick(this.#now);
     this.gateway.tick();
     this.#coordinator.tick(this.#now);
-    if (this.#now >= this.#beatAt) this.#beat();
+    const suspects = this.#coordinator.suspects(this.#now);
+    if (this.#now >= this.#beatAt || suspects.length > this.#suspected) this.#beat(suspects); // R6: who else suspects it is told at once
     this.#drain();
   }
 
@@ -246,9 +256,10 @@ export class CoreNode implements GatewayDoor {
     this.gateway.flush();
   }
 
-  #beat(): void {
+  #beat(suspects: readonly string[]): void {
     this.#beatAt = this.#now + this.#limits.beatMs;
-    const beat: Beat = { from: this.#self, suspects: this.#coordinator.suspects(this.#now) };
+    this.#suspected = suspects.length;
+    const beat: Beat = { from: this.#self, suspects };
     for (const { id, state } of this.table.nodes.values()) if (id !== this.id && state !== "departed") this.#effects.beat(id, beat);
   }
 

@@ -44,8 +44,8 @@ export interface HttpServer {
   readings(): ReturnType<typeof httpReadings>;
   /** Takes new limits and certificates; live connections stay. */
   reload(settings: Settings, certificates: Certificates): void;
-  /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds`, then connections are cut. */
-  close(): Promise<void>;
+  /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds` (or as many as are named), then connections are cut. */
+  close(withinSeconds?: number): Promise<void>;
 }
 
 export interface HttpServerParts {
@@ -93,9 +93,9 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
       connections.set(next);
       if (certificates.http !== undefined) (server.server as TlsServer).setSecureContext(certificates.http);
     },
-    async close() {
+    async close(withinSeconds = settings.drainSeconds) {
       stop.abort();
-      const cut = setTimeout(() => server.server.closeAllConnections(), settings.drainSeconds * 1000);
+      const cut = setTimeout(() => server.server.closeAllConnections(), withinSeconds * 1000);
       await server.close();
       clearTimeout(cut);
     },

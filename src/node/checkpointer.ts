@@ -1,10 +1,12 @@
 // Writes the state of the buckets to the state store, one bucket at a time and off the hot path, so that a start replays little and old segments can go.
 
+import { assert } from "../base/assert.ts";
 import { TimeHistogram } from "../base/counts.ts";
 import type { CoreNode } from "../core/node.ts";
 import type { Checkpoint } from "../core/stream/machine.ts";
 import type { Log, StateStore } from "../storage/port.ts";
 import { isFull } from "../storage/vfs.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface CheckpointLimits {
   /** Seconds from one round over all buckets to the next. */
@@ -24,6 +26,8 @@ export class Checkpointer {
   readonly #state: StateStore;
   readonly #limits: CheckpointLimits;
   readonly #failed: (error: Error) => void;
+  /** Buckets whose restored state is on its way to the store: the newest of their installs. */
+  readonly #installs = new Map<number, number>();
   readonly #timer: NodeJS.Timeout;
   readonly #written = new Map<number, number>();
   /** Taken from the machine and not yet stored, because the disk was full: tried again in the next round. */
@@ -53,6 +57,31 @@ export class Checkpointer {
     if (last) for (const copy of this.#core.copies) await this.#checkpoint(copy.bucket);
   }
 
+  /** Stores a state that was just restored, in place of the bucket's own (R17). Resolves when it is there; a disk without room is tried again. */
+  async install(bucket: number): Promise<void> {
+    const copy = this.#core.copy(bucket);
+    assert(copy !== undefined, "a bucket whose state was restored has its copy here");
+    const install = (this.#installs.get(bucket) ?? 0) + 1;
+    this.#installs.set(bucket, install);
+    this.#taken.delete(bucket); // of the state that was replaced
+    const { applied, writes } = copy.machine.whole();
+    while (!this.#stopping && this.#installs.get(bucket) === install) {
+      try {
+        await this.#state.replace(bucket, applied, writes);
+        break;
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        this.withoutRoom += 1;
+        await sleep(LOOK_MS);
+      }
+    }
+    if (this.#installs.get(bucket) !== install) return; // a newer snapshot took its place
+    copy.machine.installed();
+    this.#installs.delete(bucket);
+    this.#log.checkpointed(bucket, applied);
+    this.#written.set(bucket, applied);
+  }
+
   #look(): void {
     if (this.#round !== undefined) return;
     const due = performance.now() - this.#roundAt >= this.#limits.seconds * 1000;
@@ -80,7 +109,7 @@ export class Checkpointer {
 
   async #checkpoint(bucket: number): Promise<void> {
     const copy = this.#core.copy(bucket);
-    if (copy === undefined || copy.machine.index === (this.#written.get(bucket) ?? 0)) return;
+    if (copy === undefined || this.#installs.has(bucket) || copy.machine.index === (this.#written.get(bucket) ?? 0)) return;
     const startedAt = performance.now();
     const taken = this.#taken.get(bucket) ?? copy.machine.checkpoint();
     this.#taken.set(bucket, taken);
@@ -93,6 +122,7 @@ export class Checkpointer {
       return;
     }
     this.times.record(performance.now() - startedAt);
+    if (this.#installs.has(bucket)) return; // restored meanwhile: what was written is being replaced
     this.#taken.delete(bucket);
     copy.machine.checkpointed();
     this.#log.checkpointed(bucket, applied);

@@ -7,6 +7,8 @@ import { CoreNode, type Beat, type Hop, type NodeEffects, type NodeLimits } from
 import type { CopyAtStart, LoadPurpose, PeerMessage, Ticket } from "../core/replica/types.ts";
 import type { Command } from "../core/table/commands.ts";
 import type { Table, TableChange } from "../core/table/table.ts";
+import type { LinkMessage } from "../peer/codec.ts";
+import type { Links } from "../peer/links.ts";
 import type { Log, LogEvents, RecoveredCopy, StateStore } from "../storage/port.ts";
 
 /** Heartbeats, overdue questions and time-outs are looked at this often. */
@@ -22,6 +24,8 @@ export interface HostStorage {
 
 export interface HostEvents {
   propose(command: Command): void;
+  /** Stores the bucket's restored state; the core is told by `installed`. */
+  install(bucket: number, applied: number): void;
   /** The node cannot go on: a broken invariant, a failed disk. It must stop (R24). */
   failed(error: Error): void;
   /** After each turn: what was committed can be told to watchers. */
@@ -35,6 +39,7 @@ export class Host implements NodeEffects {
   readonly log: Log;
   readonly state: StateStore;
   readonly #events: HostEvents;
+  readonly #links: Links | undefined;
   readonly #ticker: NodeJS.Timeout;
   #inTurn = false;
   #stopped = false;
@@ -48,11 +53,14 @@ export class Host implements NodeEffects {
     readonly times: ReadonlyMap<number, number>;
     readonly limits: NodeLimits;
     readonly events: HostEvents;
+    /** To the other nodes; undefined for a node that is alone. */
+    readonly links: Links | undefined;
   }) {
     const { storage, times } = options;
     this.log = storage.log;
     this.state = storage.state;
     this.#events = options.events;
+    this.#links = options.links;
     const copies = new Map(storage.copies.map((copy) => [copy.bucket, copy]));
     this.core = new CoreNode({
       id: options.id,
@@ -86,7 +94,40 @@ export class Host implements NodeEffects {
   }
 
   tableChanged(change: TableChange): void {
+    if (change.nodes.size > 0) this.#links?.nodes(this.core.table.nodes.values());
     this.run(() => this.core.tableChanged(change));
+  }
+
+  /** A message of another node. */
+  linked(from: GatewayId, message: LinkMessage): void {
+    if (this.#stopped) return;
+    this.wake();
+    try {
+      this.#take(from, message);
+    } catch (error) {
+      this.fail(error as Error);
+    }
+  }
+
+  #take(from: GatewayId, message: LinkMessage): void {
+    const { core } = this;
+    switch (message.type) {
+      case "publish": {
+        const { bucket, epoch, handle, series, kind, code, bytes } = message.publish;
+        return core.hopped({ from, bucket, epoch, request: { type: "publish", handle, series, kind, code, bytes } });
+      }
+      case "replica":
+        return core.receive(message.message);
+      case "answer":
+        if (message.toIncarnation === core.incarnation) core.answered(from.node, message.bucket, message.answer);
+        return;
+      case "hop":
+        return core.hopped({ from, bucket: message.bucket, epoch: message.epoch, request: message.request });
+      case "beat":
+        return core.heard({ from, suspects: message.suspects });
+      case "hello":
+        return; // said once, and taken by the link
+    }
   }
 
   /** Runs an event of the core within a turn; whatever it throws stops the node. */
@@ -153,32 +194,39 @@ export class Host implements NodeEffects {
     this.#events.propose(command);
   }
 
-  // One node has no peers: links between nodes come with the cluster.
-  install(bucket: number): void {
-    throw new BellhopError("internal", `bucket ${bucket} is to install a snapshot, but this node has no peers`);
+  install(bucket: number, applied: number): void {
+    this.#events.install(bucket, applied);
   }
 
   send(to: string, message: PeerMessage): void {
-    throw new BellhopError("internal", `a ${message.type} for node ${to}, but this node has no peers`);
+    this.#linksTo(to).replica(to, message);
   }
 
-  hop(to: string, hop: Hop): void {
-    throw new BellhopError("internal", `bucket ${hop.bucket} is led by ${to}, but this node has no peers`);
+  hop(to: string, { bucket, epoch, request }: Hop): void {
+    const links = this.#linksTo(to);
+    if (request.type === "publish") links.publish(to, bucket, epoch, request.handle, request.series, request.kind, request.code, request.bytes);
+    else links.hop(to, bucket, epoch, request);
   }
 
   answer(to: GatewayId, bucket: number, answer: HopAnswer): void {
-    // A gateway of a former incarnation of this node: nobody hears it (B9).
-    if (to.node !== this.core.id) throw new BellhopError("internal", `a ${answer.type} of bucket ${bucket} for node ${to.node}, but this node has no peers`);
+    // Without links only a former incarnation of this node can be meant: nobody hears it (B9).
+    if (this.#links !== undefined) this.#links.answer(to, bucket, answer);
   }
 
-  beat(to: string, { from }: Beat): void {
-    throw new BellhopError("internal", `a beat of ${from.node} for node ${to}, but this node has no peers`);
+  beat(to: string, beat: Beat): void {
+    this.#linksTo(to).beat(to, beat);
+  }
+
+  #linksTo(node: string): Links {
+    if (this.#links === undefined) throw new BellhopError("internal", `the table names node ${node}, but this node was started without its cluster`);
+    return this.#links;
   }
 
   readonly #endTurn = (): void => {
     if (!this.#inTurn || this.#stopped) return;
     try {
       this.core.flush();
+      this.#links?.flush();
       this.#inTurn = false;
       this.#events.turned();
     } catch (error) {

@@ -37,6 +37,17 @@ export interface MembershipEvents {
   leases(alive: readonly { readonly node: string; readonly incarnation: number }[]): void;
   /** The node must stop: it is not the node any more, or the control log holds what it does not understand. */
   failed(error: Error): void;
+  /** This incarnation is over, though nothing is broken: it was departed, or the log was trimmed behind it. The node starts anew, as if its process had. */
+  over(why: string): void;
+}
+
+/** The table that a new cluster begins with. */
+export interface Beginning {
+  readonly bucketCount: number;
+  readonly copies: 1 | 3 | 5;
+  readonly minCopies: number;
+  /** Nodes that must have registered (E5). */
+  readonly nodes: number;
 }
 
 export class Membership {
@@ -68,7 +79,7 @@ export class Membership {
           events.failed(error as Error);
         }
       },
-      compacted: () => events.failed(new BellhopError("internal", "The control log was trimmed while this node watched it; start the node again.")),
+      compacted: () => events.over("the control log was trimmed past what this node had read"),
     });
   }
 
@@ -96,11 +107,19 @@ export class Membership {
     throw new BellhopError("internal", `Another process registers as node ${registration.node}; give this one another --node, or stop the other.`);
   }
 
-  /** Makes the table of a new cluster; a no-op where there is one (R3). */
-  async begin(bucketCount: number, copies: 1 | 3 | 5, minCopies: number): Promise<void> {
-    if (this.table.buckets.length > 0) return;
-    this.propose({ type: "begin", bucketCount, copies, minCopies });
-    await this.#until(() => this.table.buckets.length > 0);
+  /** Resolves when the cluster has its table: a new one is made as soon as enough nodes have registered (R3). `waits` is told how many there are, as they come. */
+  async begin({ bucketCount, copies, minCopies, nodes }: Beginning, waits: (registered: number) => void): Promise<void> {
+    let registered = 0;
+    await this.#until(() => {
+      if (this.table.buckets.length > 0) return true;
+      const live = [...this.table.nodes.values()].filter(({ state }) => state === "live").length;
+      if (live !== registered) {
+        registered = live;
+        if (live >= nodes) this.propose({ type: "begin", bucketCount, copies, minCopies });
+        else waits(live);
+      }
+      return false;
+    }, Infinity);
   }
 
   propose(command: Command): void {
@@ -122,20 +141,28 @@ export class Membership {
 
   #fold(change: TableChange): void {
     const self = this.table.nodes.get(this.#node);
-    if (this.incarnation > 0 && self?.registration !== this.#registrationId)
+    if (this.incarnation > 0 && self?.registration !== this.#registrationId) {
       this.#events.failed(new BellhopError("internal", `Another process registered as node ${this.#node}; this one stops (R4).`));
+    } else if (this.incarnation > 0 && self?.state === "departed") {
+      this.#events.over("the others had not heard this node for too long and went on without it"); // R4
+    }
     this.#events.changed(change);
-    for (const waiter of this.#waiters) if (waiter.until()) waiter.resolve();
-    this.#waiters = this.#waiters.filter((waiter) => !waiter.until());
+    this.#waiters = this.#waiters.filter((waiter) => {
+      const isOver = waiter.until();
+      if (isOver) waiter.resolve();
+      return !isOver;
+    });
   }
 
-  async #until(until: () => boolean): Promise<void> {
+  /** Looked at after every fold. */
+  async #until(until: () => boolean, withinMs = REGISTER_TIMEOUT_MS): Promise<void> {
     if (until()) return;
-    const abort = new AbortController();
     const seen = new Promise<true>((resolve) => {
       this.#waiters.push({ until, resolve: () => resolve(true) });
     });
-    const late = sleep(REGISTER_TIMEOUT_MS, false as const, { signal: abort.signal }).catch(() => false as const);
+    if (withinMs === Infinity) return void (await seen);
+    const abort = new AbortController();
+    const late = sleep(withinMs, false as const, { signal: abort.signal }).catch(() => false as const);
     const inTime = await Promise.race([seen, late]);
     abort.abort();
     if (!inTime) throw new BellhopError("internal", "The control log did not show this node's registration in time.");

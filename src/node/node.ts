@@ -1,19 +1,19 @@
 // A running node: started from its storage and control log, stopped in order, and what it offers to the front-ends.
 
-import { assert } from "../base/assert.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { ControlLog } from "../control/port.ts";
 import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } from "../core/gateway/types.ts";
 import type { NodeLimits } from "../core/node.ts";
 import type { NodeAddress } from "../core/table/commands.ts";
-import type { TableChange } from "../core/table/table.ts";
+import type { Table, TableChange } from "../core/table/table.ts";
 import type { Readings } from "../observe/metrics.ts";
 import { version } from "../observe/version.ts";
-import type { Log as WriteAheadLog, LogEvents, Recovery, StateStore } from "../storage/port.ts";
+import type { Log as WriteAheadLog, LogEvents, RecoveredCopy, Recovery, StateStore } from "../storage/port.ts";
 import type { DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
 import { Host } from "./host.ts";
-import { Membership } from "./membership.ts";
+import type { Links } from "../peer/links.ts";
+import { Membership, type Beginning } from "./membership.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { RequestCounts } from "./requests.ts";
 import { Space } from "./space.ts";
@@ -26,7 +26,10 @@ export interface NodeOptions {
   readonly id: string;
   readonly zone: string;
   readonly address: NodeAddress;
-  readonly bucketCount: number;
+  /** The table of a cluster that has none yet. */
+  readonly beginning: Beginning;
+  /** To the other nodes, listening already; undefined for a node that is alone. */
+  readonly links: Links | undefined;
   readonly storage: NodeStorage;
   /** The data directory, for the room on its disk, and bytes to keep free there. */
   readonly directory: string;
@@ -37,6 +40,10 @@ export interface NodeOptions {
   readonly retention: RetentionLimits;
   /** The node cannot go on; called once. */
   readonly failed: (error: Error) => void;
+  /** This incarnation is over and the node should be started anew; called once. */
+  readonly over: (why: string) => void;
+  /** A new cluster waits for nodes to register; so many have. */
+  readonly waits: (registered: number) => void;
   readonly full: (isFull: boolean) => void;
 }
 
@@ -57,18 +64,20 @@ export class RunningNode implements NodeApi {
   readonly #version = version();
   readonly #startedAt = performance.now();
 
-  private constructor(options: NodeOptions, membership: Membership, times: ReadonlyMap<number, number>) {
+  private constructor(options: NodeOptions, copies: readonly RecoveredCopy[], membership: Membership, times: ReadonlyMap<number, number>) {
     const { storage, failed } = options;
     this.#membership = membership;
     this.host = new Host({
       id: options.id,
       incarnation: membership.incarnation,
       table: membership.table,
-      storage: { log: storage.log, state: storage.state, copies: storage.recovery.copies },
+      storage: { log: storage.log, state: storage.state, copies },
       times,
       limits: options.limits,
+      links: options.links,
       events: {
         propose: (command) => membership.propose(command),
+        install: (bucket, applied) => this.#install(bucket, applied),
         failed,
         turned: () => this.#streams.tellWatchers(),
         logFull: (isFull) => this.#space.logIsFull(isFull),
@@ -90,23 +99,40 @@ export class RunningNode implements NodeApi {
   static async start(options: NodeOptions, connect: (events: LogEvents) => void): Promise<RunningNode> {
     const { storage, control, id, zone, address } = options;
     const { recovery } = storage;
-    assert(recovery.clean, "a single node's log is whole: opening a damaged one fails");
     const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
       changed: (change: TableChange) => started.node?.host.tableChanged(change),
       leases: (alive) => started.node?.host.run(() => started.node?.host.core.leases(alive)),
       failed: (error) => (started.node === undefined ? options.failed(error) : started.node.host.fail(error)),
+      over: (why) => {
+        started.node?.host.stop();
+        options.over(why);
+      },
     });
     const incomplete = recovery.copies.filter((copy) => copy.incomplete).map((copy) => copy.bucket);
     await membership.register({ node: id, store: recovery.storeId, clean: recovery.clean, incomplete, address, zone });
-    await membership.begin(options.bucketCount, 1, 1);
-    const node = new RunningNode(options, membership, await lastTimes(storage));
+    const copies = recovery.clean ? recovery.copies : await markIncomplete(storage, membership.table, id);
+    await membership.begin(options.beginning, options.waits);
+    const node = new RunningNode(options, copies, membership, await lastTimes(storage));
     started.node = node;
     connect(node.host.logEvents);
+    options.links?.nodes(membership.table.nodes.values());
+    options.links?.begin(membership.incarnation, {
+      message: (from, message) => node.host.linked(from, message),
+      made: (peer) => node.host.run(() => node.host.core.linkMade(peer)),
+      lost: (peer) => node.host.run(() => node.host.core.linkLost(peer)),
+    });
     node.host.start();
     await node.#space.look();
-    await node.#opened();
+    if (options.links === undefined) await node.#opened(); // among others, a bucket may have to wait for them
     return node;
+  }
+
+  #install(bucket: number, applied: number): void {
+    this.#checkpointer.install(bucket).then(
+      () => this.host.run(() => this.host.core.installed(bucket, applied)),
+      (error: unknown) => this.host.fail(error as Error),
+    );
   }
 
   /** Writes the last checkpoint and closes the log; what was answered is on disk in any case. */
@@ -168,7 +194,9 @@ export class RunningNode implements NodeApi {
     const led = copies.filter((copy) => copy.replica.role === "leader").length;
     const total = core.table.buckets.length;
     const why: string[] = [];
-    if (open < total) why.push(`${total - open} of ${total} buckets are not open`);
+    if (open < led) why.push(`${led - open} of ${led} buckets led here are not open`);
+    const dark = core.table.buckets.filter(({ id }) => core.table.leaderOf(id) === undefined).length;
+    if (dark > 0) why.push(`${dark} of ${total} buckets have no leader`);
     if (core.storageFull) why.push("the disk is full: writes wait for space, reads go on");
     const { lines, waitingLines, requests } = core.gateway.counts;
     const sum = (of: (copy: (typeof copies)[number]) => number): number => copies.reduce((all, copy) => all + of(copy), 0);
@@ -239,6 +267,23 @@ export class RunningNode implements NodeApi {
       });
     }
   }
+}
+
+/**
+ * R22: each copy that the table or its own log knows here is durably marked incomplete, and only then is the damage forgotten:
+ * a node that ends before that finds it again, and registers unclean again. The table is current, for it shows the registration.
+ */
+async function markIncomplete({ recovery, log }: NodeStorage, table: Table, node: string): Promise<RecoveredCopy[]> {
+  const copies = new Map(recovery.copies.map((copy) => [copy.bucket, { ...copy, incomplete: true }]));
+  for (const { id, members, learners } of table.buckets) {
+    const isHere = members.concat(learners).some((member) => member.node === node);
+    if (isHere && !copies.has(id)) copies.set(id, { bucket: id, floor: 1, base: 0, baseEpoch: 0, last: 0, epochs: [], incomplete: true });
+  }
+  for (const bucket of copies.keys()) log.mark(bucket, true);
+  await log.sync();
+  log.settle();
+  await log.sync();
+  return [...copies.values()];
 }
 
 /** The time of each copy's last entry: admission never goes below it (R32). */

@@ -20,7 +20,7 @@ beforeEach(async () => {
   const settings = settingsWith({ data, http: "127.0.0.1:0", device: "127.0.0.1:0", bucketCount: 4, logLevel: "fatal", minFreeBytes: 0 });
   const failures = new EventEmitter();
   stopped = once(failures, "failed").then(([error]) => error as Error);
-  broker = await startBroker(settings, (error) => failures.emit("failed", error));
+  broker = await startBroker(settings, { failed: (error) => void failures.emit("failed", error) });
   expect((await call(broker.httpAddress, "POST", "/v1/devices/d/messages", { body: "x" })).status).toBe(201);
 });
 afterEach(async () => {

@@ -260,6 +260,7 @@ export function replicaLimits(drawn: Case): ReplicaLimits {
 export function coordinatorSettings(drawn: Case): CoordinatorSettings {
   return {
     suspicionMs: drawn.leaseMs / 2,
+    hintedMs: drawn.leaseMs / 8,
     loneSuspicionMs: drawn.leaseMs * 2,
     dampingMs: 2000,
     leasesFreshMs: drawn.leaseMs * 2,

@@ -18,6 +18,11 @@ export class Writer {
   #bytes = new Uint8Array(512);
   #length = 0;
 
+  /** Bytes written since `take`. */
+  get length(): number {
+    return this.#length;
+  }
+
   u8(value: number): this {
     this.#room(1);
     this.#bytes[this.#length++] = value;

@@ -61,6 +61,11 @@ export class Coordinator {
     this.#suspicion.heard(from, suspects, now);
   }
 
+  /** The link to a peer was closed. */
+  linkLost(node: string): void {
+    this.#suspicion.linkLost(node);
+  }
+
   /** The leases as just read. */
   leases(alive: readonly { readonly node: string; readonly incarnation: number }[], now: number): void {
     const wasRenewed = this.#hasLeases(now);

@@ -5,6 +5,8 @@ import type { Table } from "./table.ts";
 export interface SuspicionSettings {
   /** Silence after which a peer is suspected, in ms. */
   readonly suspicionMs: number;
+  /** Silence that is enough where the link to the peer was closed and has not come back, in ms: the hint of a process that ended (R6). */
+  readonly hintedMs: number;
   /** Silence after which one node's own suspicion is enough, in ms: so a cut between two nodes that everyone else hears ends too. */
   readonly loneSuspicionMs: number;
   /** A departure counts against its node for this long, in ms; each doubles the silence that it takes. */
@@ -21,6 +23,8 @@ interface Peer {
   heardAt: number;
   /** Whom it suspected when last heard. */
   suspects: readonly string[];
+  /** The link to it was closed, and it was not heard since. */
+  linkLost: boolean;
   departed: boolean;
   departures: number;
   departedAt: number;
@@ -44,7 +48,7 @@ export class Suspicion {
       if (node.id === this.#self) continue;
       let peer = this.#peers.get(node.id);
       if (peer === undefined) {
-        peer = { incarnation: 0, since: now, heardAt: now, suspects: [], departed: false, departures: 0, departedAt: 0 };
+        peer = { incarnation: 0, since: now, heardAt: now, suspects: [], linkLost: false, departed: false, departures: 0, departedAt: 0 };
         this.#peers.set(node.id, peer);
       }
       if (node.incarnation !== peer.incarnation) {
@@ -52,6 +56,7 @@ export class Suspicion {
         peer.since = now;
         peer.heardAt = now;
         peer.suspects = [];
+        peer.linkLost = false;
       }
       const departed = node.state === "departed";
       if (departed && !peer.departed) {
@@ -67,6 +72,13 @@ export class Suspicion {
     if (peer === undefined) return;
     peer.heardAt = now;
     peer.suspects = suspects;
+    peer.linkLost = false;
+  }
+
+  /** R6: a closed link is a hint. */
+  linkLost(node: string): void {
+    const peer = this.#peers.get(node);
+    if (peer !== undefined) peer.linkLost = true;
   }
 
   /** R6: over a time in which its own loop stalled or its own lease was not renewed, a node suspects nobody. */
@@ -97,7 +109,8 @@ export class Suspicion {
 
   #suspects(node: string, now: number): boolean {
     const peer = this.#peers.get(node)!;
-    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, this.#settings.suspicionMs);
+    const { suspicionMs, hintedMs } = this.#settings;
+    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, peer.linkLost ? hintedMs : suspicionMs);
   }
 
   #silence(node: string, now: number): number {

@@ -7,6 +7,7 @@ import { Fold } from "./fold.ts";
 
 export const SETTINGS: CoordinatorSettings = {
   suspicionMs: 500,
+  hintedMs: 200,
   loneSuspicionMs: 5_000,
   dampingMs: 60_000,
   leasesFreshMs: 1_000,

@@ -1,0 +1,228 @@
+// What two nodes say to each other, as bytes. The frequent messages (Append, its acknowledgement, publishes, cumulative answers) are written by hand;
+// the others are msgpack maps, so that a later version may add fields (E3).
+
+import { Packr } from "msgpackr";
+import { BrokenInvariant } from "../base/assert.ts";
+import type { ErrorCode } from "../base/errors.ts";
+import { ENTRY_KIND, type Entry, type EntryKind } from "../core/entry.ts";
+import { PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../core/hop.ts";
+import type { Beat } from "../core/node.ts";
+import type { PeerBody, PeerHeader, PeerMessage } from "../core/replica/types.ts";
+import { Reader, Writer } from "../core/stream/bytes.ts";
+
+/** The first message each way. A link is for one incarnation of each node: whoever restarts links anew. */
+export interface LinkHello {
+  /** The link protocol's versions that the sender speaks. */
+  readonly versions: readonly [least: number, greatest: number];
+  readonly cluster: string;
+  readonly node: string;
+  readonly incarnation: number;
+  /** Whom the sender means. */
+  readonly to: string;
+}
+
+/** A frame of an attached line, on its way to the bucket's leader. */
+export interface LinkPublish {
+  readonly bucket: number;
+  readonly epoch: number;
+  readonly handle: number;
+  readonly series: number;
+  readonly kind: PublishKind;
+  readonly code: ErrorCode | undefined;
+  readonly bytes: Uint8Array;
+}
+
+export type LinkMessage =
+  | { readonly type: "hello"; readonly hello: LinkHello }
+  | { readonly type: "beat"; readonly suspects: Beat["suspects"] }
+  | { readonly type: "replica"; readonly message: PeerMessage }
+  | { readonly type: "publish"; readonly publish: LinkPublish }
+  | { readonly type: "hop"; readonly bucket: number; readonly epoch: number; readonly request: HopRequest }
+  | { readonly type: "answer"; readonly bucket: number; readonly toIncarnation: number; readonly answer: HopAnswer };
+
+/** Greatest and least version of what is written here. */
+export const LINK_VERSIONS = [1, 1] as const;
+
+const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10 } as const;
+
+const packr = new Packr({ useRecords: false, int64AsType: "bigint", variableMapSize: true });
+
+export function writeHello(to: Writer, hello: LinkHello): void {
+  to.u8(TYPE.hello).blob(packr.pack(hello));
+}
+
+export function writeBeat(to: Writer, { suspects }: Beat): void {
+  to.u8(TYPE.beat).blob(packr.pack(suspects));
+}
+
+export function writeReplica(to: Writer, message: PeerMessage): void {
+  switch (message.type) {
+    case "append":
+      writeHeader(to.u8(TYPE.append), message);
+      to.integer(message.prev).integer(message.prevEpoch).integer(message.commit).integer(message.round);
+      to.raw(encodedOnce(message.entries));
+      return;
+    case "appended":
+      writeHeader(to.u8(TYPE.appended), message);
+      to.integer(message.match).u8(message.whole ? 1 : 0).integer(message.round);
+      return;
+    case "history":
+      writeHeader(to.u8(TYPE.history), message);
+      to.integer(message.index).raw(encodeEntries(message.entries));
+      return;
+    default: {
+      const { bucket: _bucket, from: _from, fromIncarnation: _incarnation, toIncarnation: _to, epoch: _epoch, attempt: _attempt, ...body } = message;
+      writeHeader(to.u8(TYPE.replica), message);
+      to.blob(packr.pack(body));
+    }
+  }
+}
+
+export function writePublish(
+  to: Writer, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, code: ErrorCode | undefined, bytes: Uint8Array,
+): void {
+  to.u8(TYPE.publish).integer(bucket).integer(epoch).integer(handle).integer(series).u8(kind).text(code ?? "").blob(bytes);
+}
+
+export function writeHop(to: Writer, bucket: number, epoch: number, request: HopRequest): void {
+  to.u8(TYPE.hop).integer(bucket).integer(epoch).blob(packr.pack(request));
+}
+
+export function writeAnswer(to: Writer, toIncarnation: number, bucket: number, answer: HopAnswer): void {
+  if (answer.type === "acked" && answer.voids.length === 0) {
+    to.u8(TYPE.acked).integer(toIncarnation).integer(bucket).integer(answer.session).text(answer.device).text(answer.publisher).integer(answer.series);
+  } else to.u8(TYPE.answer).integer(toIncarnation).integer(bucket).blob(packr.pack(answer));
+}
+
+/**
+ * Reads one message of a link whose other end is `from`.
+ * @param to this node's incarnation is not implied: replicas name the one they mean, which may be a former one
+ * @throws LinkError on anything malformed: the link closes
+ */
+export function readMessage(reader: Reader, from: GatewayId): LinkMessage {
+  try {
+    return read(reader, from);
+  } catch (error) {
+    if (error instanceof LinkError) throw error;
+    throw new LinkError(`malformed: ${error instanceof BrokenInvariant ? "cut short" : (error as Error).message}`);
+  }
+}
+
+/** What came on a link is not what nodes say to each other. */
+export class LinkError extends Error {
+  override readonly name = "LinkError";
+}
+
+function read(reader: Reader, from: GatewayId): LinkMessage {
+  const type = reader.u8();
+  switch (type) {
+    case TYPE.hello:
+      return { type: "hello", hello: helloOf(unpacked(reader)) };
+    case TYPE.beat:
+      return { type: "beat", suspects: textsOf(unpacked(reader)) };
+    case TYPE.append: {
+      const header = readHeader(reader, from);
+      const [prev, prevEpoch, commit, round] = [reader.integer(), reader.integer(), reader.integer(), reader.integer()];
+      return { type: "replica", message: { ...header, type: "append", prev, prevEpoch, commit, round, entries: readEntries(reader) } };
+    }
+    case TYPE.appended: {
+      const header = readHeader(reader, from);
+      return { type: "replica", message: { ...header, type: "appended", match: reader.integer(), whole: reader.u8() === 1, round: reader.integer() } };
+    }
+    case TYPE.history: {
+      const header = readHeader(reader, from);
+      return { type: "replica", message: { ...header, type: "history", index: reader.integer(), entries: readEntries(reader) } };
+    }
+    case TYPE.replica: {
+      const header = readHeader(reader, from);
+      return { type: "replica", message: { ...(unpacked(reader) as PeerBody), ...header } };
+    }
+    case TYPE.publish: {
+      const [bucket, epoch, handle, series, kind] = [reader.integer(), reader.integer(), reader.integer(), reader.integer(), reader.u8()];
+      const code = reader.text();
+      if (kind > PUBLISH_KIND.void) throw new LinkError(`a publish of kind ${kind} is not known here`);
+      return { type: "publish", publish: { bucket, epoch, handle, series, kind: kind as PublishKind, code: code === "" ? undefined : (code as ErrorCode), bytes: reader.blob() } };
+    }
+    case TYPE.hop:
+      return { type: "hop", bucket: reader.integer(), epoch: reader.integer(), request: unpacked(reader) as HopRequest };
+    case TYPE.acked: {
+      const [toIncarnation, bucket, session] = [reader.integer(), reader.integer(), reader.integer()];
+      const answer: HopAnswer = { type: "acked", session, device: reader.text(), publisher: reader.text(), series: reader.integer(), voids: [] };
+      return { type: "answer", toIncarnation, bucket, answer };
+    }
+    case TYPE.answer:
+      return { type: "answer", toIncarnation: reader.integer(), bucket: reader.integer(), answer: unpacked(reader) as HopAnswer };
+    default:
+      throw new LinkError(`a message of type ${type} is not known here`);
+  }
+}
+
+function writeHeader(to: Writer, { bucket, toIncarnation, epoch, attempt }: PeerHeader): void {
+  to.integer(bucket).integer(toIncarnation).integer(epoch).integer(attempt);
+}
+
+function readHeader(reader: Reader, { node, incarnation }: GatewayId): PeerHeader {
+  return { bucket: reader.integer(), from: node, fromIncarnation: incarnation, toIncarnation: reader.integer(), epoch: reader.integer(), attempt: reader.integer() };
+}
+
+// Entries: their count, then for each [kind][index, epoch and time as rises over the entry before][length][payload].
+
+const entriesOut = new Writer();
+const MAX_KIND = Math.max(...Object.values(ENTRY_KIND));
+
+function encodeEntries(entries: readonly Entry[]): Uint8Array {
+  entriesOut.integer(entries.length);
+  let index = 0;
+  let epoch = 0;
+  let time = 0;
+  for (const entry of entries) {
+    entriesOut.u8(entry.kind).integer(entry.index - index).integer(entry.epoch - epoch).integer(entry.time - time).blob(entry.payload);
+    ({ index, epoch, time } = entry);
+  }
+  return entriesOut.take();
+}
+
+/** The same entries go to each follower, one after the other: encoded for the first of them only. */
+const NO_ENTRIES = encodeEntries([]);
+let encoded: { readonly first: Entry; readonly last: Entry; readonly bytes: Uint8Array } | undefined;
+
+function encodedOnce(entries: readonly Entry[]): Uint8Array {
+  const first = entries[0];
+  const last = entries.at(-1);
+  if (first === undefined || last === undefined) return NO_ENTRIES;
+  if (encoded?.first !== first || encoded.last !== last) encoded = { first, last, bytes: encodeEntries(entries) };
+  return encoded.bytes;
+}
+
+function readEntries(reader: Reader): Entry[] {
+  const entries: Entry[] = [];
+  let index = 0;
+  let epoch = 0;
+  let time = 0;
+  for (let left = reader.integer(); left > 0; left -= 1) {
+    const kind = reader.u8();
+    if (kind > MAX_KIND) throw new LinkError(`an entry of kind ${kind} is not known here`);
+    index += reader.integer();
+    epoch += reader.integer();
+    time += reader.integer();
+    entries.push({ index, epoch, kind: kind as EntryKind, time, payload: reader.blob() });
+  }
+  return entries;
+}
+
+function unpacked(reader: Reader): unknown {
+  return packr.unpack(reader.blob());
+}
+
+function helloOf(value: unknown): LinkHello {
+  const { versions, cluster, node, incarnation, to } = value as Partial<LinkHello>;
+  const isHello =
+    Array.isArray(versions) && versions.length === 2 && typeof cluster === "string" && typeof node === "string" && Number.isSafeInteger(incarnation) && typeof to === "string";
+  if (!isHello) throw new LinkError("its hello is not one");
+  return value as LinkHello;
+}
+
+function textsOf(value: unknown): readonly string[] {
+  if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) throw new LinkError("a beat names nodes");
+  return value;
+}

@@ -1,0 +1,132 @@
+// One link to one incarnation of another node: a socket, what waits to be written to it, and whether it is still heard.
+
+import type { Socket } from "node:net";
+import type { GatewayId } from "../core/hop.ts";
+import { Reader, Writer } from "../core/stream/bytes.ts";
+import { BATCH_BYTES_MAX, BatchReader, frameBatch } from "./batch.ts";
+import { LINK_VERSIONS, LinkError, readMessage, writeHello, type LinkHello, type LinkMessage } from "./codec.ts";
+
+/** Bytes that may come before the other end has said who it is. */
+const HELLO_BYTES_MAX = 4096;
+/** Waiting bytes past which what the replicas send again anyway is left out (R12). */
+const CROWDED_BYTES = 32 * 1024 * 1024;
+/** Waiting bytes past which the link is given up: nothing waits without a bound. */
+const OVERFULL_BYTES = 2 * CROWDED_BYTES;
+/** Bytes gathered in a turn before they are handed to the socket early. */
+const BATCH_BYTES = 1024 * 1024;
+
+export interface LinkEvents {
+  /** The other end is who it should be; messages may follow, and may be sent. Throws a LinkError to refuse. */
+  greeted(link: Link, peer: GatewayId): void;
+  message(from: GatewayId, message: LinkMessage): void;
+  /** Called once; `peer` is unknown where it never said who it is. */
+  closed(link: Link, peer: GatewayId | undefined, why: string): void;
+}
+
+export class Link {
+  readonly #socket: Socket;
+  readonly #hello: LinkHello;
+  readonly #events: LinkEvents;
+  readonly #batches = new BatchReader(HELLO_BYTES_MAX);
+  readonly #out = new Writer();
+  #peer: GatewayId | undefined;
+  #why = "";
+  #closed = false;
+  /** Milliseconds of the monotonic clock. */
+  heardAt = performance.now();
+  bytesIn = 0;
+  bytesOut = 0;
+
+  /** @param expected the node that was dialled; undefined for a socket that was accepted, which is greeted back once it has said who it is */
+  constructor(socket: Socket, hello: LinkHello, expected: string | undefined, events: LinkEvents) {
+    this.#socket = socket;
+    this.#hello = hello;
+    this.#events = events;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk) => this.#received(chunk, expected));
+    socket.on("error", (error) => (this.#why ||= error.message));
+    socket.on("close", () => this.#ended());
+  }
+
+  /** The dialling end speaks first. */
+  greet(): void {
+    writeHello(this.#out, this.#hello);
+    this.flush();
+  }
+
+  /** Where messages for the next batch are written. */
+  get out(): Writer {
+    if (this.#out.length >= BATCH_BYTES) this.flush();
+    return this.#out;
+  }
+
+  /** What is written again if it is lost should be left out now (R12). */
+  get isCrowded(): boolean {
+    return this.waiting > CROWDED_BYTES;
+  }
+
+  /** Bytes not yet taken by the other end. */
+  get waiting(): number {
+    return this.#socket.writableLength + this.#out.length;
+  }
+
+  flush(): void {
+    if (this.#out.length === 0) return;
+    const batch = frameBatch(this.#out.take());
+    if (this.#closed) return;
+    this.bytesOut += batch.length;
+    this.#socket.write(batch);
+    if (this.waiting > OVERFULL_BYTES) this.close(`${this.waiting} bytes wait for it`);
+  }
+
+  close(why: string): void {
+    this.#why ||= why;
+    this.#socket.destroy();
+  }
+
+  #received(chunk: Buffer, expected: string | undefined): void {
+    this.heardAt = performance.now();
+    this.bytesIn += chunk.length;
+    try {
+      this.#batches.push(chunk, (messages) => this.#take(messages, expected));
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      this.close(error.message);
+    }
+  }
+
+  #take(messages: Uint8Array, expected: string | undefined): void {
+    const reader = new Reader(messages);
+    while (!reader.done && !this.#closed) {
+      if (this.#peer === undefined) this.#greeted(readMessage(reader, NOBODY), expected);
+      else this.#events.message(this.#peer, readMessage(reader, this.#peer));
+    }
+  }
+
+  #greeted(message: LinkMessage, expected: string | undefined): void {
+    if (message.type !== "hello") throw new LinkError("it did not say who it is");
+    const { versions, cluster, node, incarnation, to } = message.hello;
+    if (cluster !== this.#hello.cluster) throw new LinkError(`it is of cluster ${cluster}, this one is ${this.#hello.cluster}`);
+    if (to !== this.#hello.node) throw new LinkError(`it means node ${to}, this is ${this.#hello.node}: is the peer address that one advertises right?`);
+    if (expected !== undefined && node !== expected) throw new LinkError(`it is node ${node}, not ${expected}: is the peer address that one advertises right?`);
+    if (versions[0] > LINK_VERSIONS[1] || versions[1] < LINK_VERSIONS[0]) {
+      throw new LinkError(`it speaks versions ${versions.join(" to ")} of the link protocol, this node ${LINK_VERSIONS.join(" to ")}`);
+    }
+    const peer = { node, incarnation };
+    this.#events.greeted(this, peer);
+    this.#peer = peer;
+    this.#batches.limit = BATCH_BYTES_MAX;
+    if (expected === undefined) {
+      writeHello(this.#out, { ...this.#hello, to: node });
+      this.flush();
+    }
+  }
+
+  #ended(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#events.closed(this, this.#peer, this.#why === "" ? "the other end closed it" : this.#why);
+  }
+}
+
+const NOBODY: GatewayId = { node: "", incarnation: 0 };

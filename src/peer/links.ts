@@ -1,0 +1,269 @@
+// All links of a node: one TCP connection for each pair of nodes, dialled by the one whose id is less, made anew after a back-off whenever it is lost (R12).
+
+import { randomInt } from "node:crypto";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import type { ErrorCode } from "../base/errors.ts";
+import type { GatewayId, HopAnswer, HopRequest, PublishKind } from "../core/hop.ts";
+import type { Beat } from "../core/node.ts";
+import type { PeerMessage } from "../core/replica/types.ts";
+import type { Node } from "../core/table/commands.ts";
+import { LINK_VERSIONS, LinkError, writeAnswer, writeBeat, writeHop, writePublish, writeReplica, type LinkHello, type LinkMessage } from "./codec.ts";
+import { Link } from "./link.ts";
+
+/** Back-off of a dial: a random time up to the first, doubled with each failure up to the second, in milliseconds. */
+const REDIAL_MS = 50;
+const REDIAL_CAP_MS = 1000;
+/** A dial, and the hello of a socket that came in, have this long. */
+const GREETING_MS = 3000;
+/** A link that was silent for this long is closed: beats come ten times a second. */
+const SILENT_MS = 3000;
+const LOOK_MS = 500;
+/** Sockets that have not yet said who they are. */
+const STRANGERS_MAX = 64;
+
+export interface LinksOptions {
+  readonly cluster: string;
+  readonly node: string;
+  /** Where to listen; port 0 takes a free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /** A link came up, was lost or could not be made, in words. */
+  readonly log: (node: string, what: string) => void;
+}
+
+export interface LinksEvents {
+  message(from: GatewayId, message: LinkMessage): void;
+  /** Messages to that node arrive from now on; what was sent before was lost. */
+  made(node: string): void;
+  /** What was under way to and from that node may be lost. */
+  lost(node: string): void;
+}
+
+/** What a node knows of its link to another one (E4). */
+export interface LinkStats {
+  readonly node: string;
+  readonly isUp: boolean;
+  readonly waitingBytes: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** A peer as the table names it. */
+interface Known {
+  readonly id: string;
+  address: string;
+  link: Link | undefined;
+  incarnation: number;
+  isDialling: boolean;
+  failures: number;
+  redial: NodeJS.Timeout | undefined;
+  /** The last trouble that was logged, so that each is told once. */
+  trouble: string;
+}
+
+export class Links {
+  readonly #options: LinksOptions;
+  readonly #server: Server;
+  readonly #peers = new Map<string, Known>();
+  readonly #strangers = new Set<Socket>();
+  readonly #looker: NodeJS.Timeout;
+  /** Replicas' messages left out because a link was crowded. */
+  leftOut = 0;
+  #events: LinksEvents | undefined;
+  #incarnation = 0;
+  #closed = false;
+
+  private constructor(options: LinksOptions, server: Server) {
+    this.#options = options;
+    this.#server = server;
+    server.on("connection", (socket) => this.#accept(socket));
+    this.#looker = setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  /** Listens; rejects where the address is taken. Nobody is dialled or let in before `begin`. */
+  static async listen(options: LinksOptions): Promise<Links> {
+    const server = createServer({ noDelay: true });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(options.listen.port, options.listen.host, () => {
+        server.off("error", reject);
+        resolve();
+      });
+    });
+    return new Links(options, server);
+  }
+
+  /** The port it listens on. */
+  get port(): number {
+    const bound = this.#server.address();
+    return typeof bound === "object" && bound !== null ? bound.port : this.#options.listen.port;
+  }
+
+  /** This node is registered under `incarnation`. */
+  begin(incarnation: number, events: LinksEvents): void {
+    this.#incarnation = incarnation;
+    this.#events = events;
+    for (const peer of this.#peers.values()) this.#dial(peer);
+  }
+
+  /** The nodes as the table names them now. */
+  nodes(nodes: Iterable<Node>): void {
+    for (const { id, address, state } of nodes) {
+      if (id === this.#options.node) continue;
+      let peer = this.#peers.get(id);
+      if (peer === undefined) {
+        this.#peers.set(id, (peer = { id, address: "", link: undefined, incarnation: 0, isDialling: false, failures: 0, redial: undefined, trouble: "" }));
+      }
+      peer.address = state === "departed" ? "" : address.peer;
+      this.#dial(peer);
+    }
+  }
+
+  // --- sending: into the batch of the turn; what has no link is lost, as on any network ---
+
+  replica(to: string, message: PeerMessage): void {
+    const link = this.#peers.get(to)?.link;
+    if (link === undefined) return;
+    if (link.isCrowded && message.type !== "appended") this.leftOut += 1;
+    else writeReplica(link.out, message);
+  }
+
+  hop(to: string, bucket: number, epoch: number, request: HopRequest): void {
+    const link = this.#peers.get(to)?.link;
+    if (link !== undefined) writeHop(link.out, bucket, epoch, request);
+  }
+
+  publish(to: string, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, code: ErrorCode | undefined, bytes: Uint8Array): void {
+    const link = this.#peers.get(to)?.link;
+    if (link !== undefined) writePublish(link.out, bucket, epoch, handle, series, kind, code, bytes);
+  }
+
+  /** Only to the incarnation that asked: another one would not know what is meant (B9). */
+  answer(to: GatewayId, bucket: number, answer: HopAnswer): void {
+    const peer = this.#peers.get(to.node);
+    if (peer?.link !== undefined && peer.incarnation === to.incarnation) writeAnswer(peer.link.out, to.incarnation, bucket, answer);
+  }
+
+  beat(to: string, beat: Beat): void {
+    const link = this.#peers.get(to)?.link;
+    if (link !== undefined) writeBeat(link.out, beat);
+  }
+
+  /** The end of a turn: one write for each link. */
+  flush(): void {
+    for (const { link } of this.#peers.values()) link?.flush();
+  }
+
+  get stats(): readonly LinkStats[] {
+    return [...this.#peers.values()].map(({ id, link }) => ({
+      node: id, isUp: link !== undefined, waitingBytes: link?.waiting ?? 0, bytesIn: link?.bytesIn ?? 0, bytesOut: link?.bytesOut ?? 0,
+    }));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#looker);
+    for (const peer of this.#peers.values()) {
+      clearTimeout(peer.redial);
+      peer.link?.close("this node stops");
+    }
+    for (const socket of this.#strangers) socket.destroy();
+    await new Promise((resolve) => {
+      this.#server.close(resolve);
+    });
+  }
+
+  // --- making links ---
+
+  #dial(peer: Known): void {
+    const dials = this.#options.node < peer.id;
+    if (!dials || this.#closed || this.#events === undefined || peer.address === "" || peer.link !== undefined || peer.isDialling || peer.redial !== undefined) return;
+    peer.isDialling = true;
+    const at = peer.address.lastIndexOf(":");
+    const socket = connect({ host: peer.address.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(peer.address.slice(at + 1)) });
+    const link = this.#greetWithin(socket, this.#helloTo(peer.id), peer.id);
+    socket.once("connect", () => link.greet());
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#events === undefined || this.#strangers.size >= STRANGERS_MAX) {
+      socket.on("error", () => undefined);
+      socket.destroy();
+      return;
+    }
+    this.#greetWithin(socket, this.#helloTo(""), undefined);
+  }
+
+  /** A link whose other end must say who it is in time. */
+  #greetWithin(socket: Socket, hello: LinkHello, expected: string | undefined): Link {
+    this.#strangers.add(socket);
+    const late = setTimeout(() => link.close(`it did not say who it is within ${GREETING_MS / 1000} s`), GREETING_MS);
+    const known = (): void => {
+      clearTimeout(late);
+      this.#strangers.delete(socket);
+    };
+    const link: Link = new Link(socket, hello, expected, {
+      greeted: (greeted, peer) => {
+        known();
+        this.#up(greeted, peer);
+      },
+      message: (from, message) => this.#events?.message(from, message),
+      closed: (closed, peer, why) => {
+        known();
+        const node = peer?.node ?? expected;
+        if (node !== undefined) this.#down(closed, node, why);
+      },
+    });
+    return link;
+  }
+
+  #helloTo(to: string): LinkHello {
+    return { versions: LINK_VERSIONS, cluster: this.#options.cluster, node: this.#options.node, incarnation: this.#incarnation, to };
+  }
+
+  #up(link: Link, { node, incarnation }: GatewayId): void {
+    const peer = this.#peers.get(node);
+    if (peer === undefined) throw new LinkError(`node ${node} is not in this node's table yet`); // it dials again
+    if (incarnation < peer.incarnation) throw new LinkError(`it is a former incarnation of node ${node}`);
+    const former = peer.link;
+    peer.link = link;
+    peer.incarnation = incarnation;
+    peer.isDialling = false;
+    peer.failures = 0;
+    if (former !== undefined) {
+      former.close("a newer link took its place");
+      this.#events?.lost(node);
+    }
+    if (former === undefined) this.#options.log(node, "linked");
+    peer.trouble = "";
+    this.#events?.made(node);
+  }
+
+  #down(link: Link, node: string, why: string): void {
+    const peer = this.#peers.get(node);
+    if (peer === undefined || this.#closed) return;
+    if (peer.link === link) {
+      peer.link = undefined;
+      this.#options.log(node, `link lost: ${why}`);
+      this.#events?.lost(node);
+    } else if (peer.isDialling && why !== peer.trouble) {
+      peer.trouble = why;
+      this.#options.log(node, `no link to ${peer.address}: ${why}`);
+    }
+    peer.isDialling = false;
+    if (peer.link !== undefined || peer.redial !== undefined) return;
+    const most = Math.min(REDIAL_CAP_MS, REDIAL_MS * 2 ** Math.min(peer.failures, 10));
+    peer.failures += 1;
+    peer.redial = setTimeout(() => {
+      peer.redial = undefined;
+      this.#dial(peer);
+    }, randomInt(most) + 1);
+  }
+
+  /** Half-open links look well and say nothing. */
+  #look(): void {
+    const now = performance.now();
+    for (const { link } of this.#peers.values()) {
+      if (link !== undefined && now - link.heardAt > SILENT_MS) link.close(`nothing was heard for ${SILENT_MS / 1000} s`);
+    }
+  }
+}

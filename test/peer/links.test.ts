@@ -1,0 +1,152 @@
+// Links over real sockets: who is let in, what a lost link tells, and that it comes back.
+
+import { connect, createServer } from "node:net";
+import { once } from "node:events";
+import { afterEach, expect, test } from "vitest";
+import type { Node } from "../../src/core/table/commands.ts";
+import { Writer } from "../../src/core/stream/bytes.ts";
+import { frameBatch } from "../../src/peer/batch.ts";
+import { writeHello, type LinkMessage } from "../../src/peer/codec.ts";
+import { Links } from "../../src/peer/links.ts";
+
+class End {
+  readonly links: Links;
+  readonly id: string;
+  readonly told: string[] = [];
+  readonly messages: LinkMessage[] = [];
+  #changed: () => void = () => undefined;
+
+  private constructor(id: string, links: Links) {
+    this.id = id;
+    this.links = links;
+  }
+
+  static async open(id: string, cluster = "c"): Promise<End> {
+    const said: string[] = [];
+    const links = await Links.listen({ cluster, node: id, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what) => said.push(what) });
+    const end = new End(id, links);
+    end.said = said;
+    open.push(end);
+    return end;
+  }
+
+  said: string[] = [];
+
+  begin(incarnation = 1): void {
+    const note = (what: string): void => {
+      this.told.push(what);
+      this.#changed();
+    };
+    this.links.begin(incarnation, { made: (node) => note(`made ${node}`), lost: (node) => note(`lost ${node}`), message: (_from, message) => (this.messages.push(message), this.#changed()) });
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise<void>((resolve) => (this.#changed = resolve));
+  }
+}
+
+const open: End[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map(({ links }) => links.close()));
+});
+
+function node(id: string, port: number): Node {
+  return { id, store: id, incarnation: 1, registration: "", address: { http: "", device: "", peer: `127.0.0.1:${port}` }, zone: "z", slot: 0, state: "live" };
+}
+
+async function pair(): Promise<[End, End]> {
+  const [a, b] = [await End.open("a"), await End.open("b")];
+  for (const end of [a, b]) {
+    end.links.nodes([node("a", a.links.port), node("b", b.links.port)]);
+    end.begin();
+  }
+  await Promise.all([a.until(() => a.told.includes("made b")), b.until(() => b.told.includes("made a"))]);
+  return [a, b];
+}
+
+const suspects = (end: End): unknown[] => end.messages.flatMap((message) => (message.type === "beat" ? [message.suspects] : []));
+
+test("messages go both ways, in order", async () => {
+  const [a, b] = await pair();
+  for (let i = 0; i < 100; i += 1) a.links.beat("b", { from: { node: "a", incarnation: 1 }, suspects: [String(i)] });
+  a.links.flush();
+  b.links.beat("a", { from: { node: "b", incarnation: 1 }, suspects: [] });
+  b.links.flush();
+  await Promise.all([b.until(() => b.messages.length === 100), a.until(() => a.messages.length === 1)]);
+  expect(suspects(b)).toEqual(Array.from({ length: 100 }, (_, i) => [String(i)]));
+});
+
+test("a link that breaks is told at both ends, and made again", async () => {
+  const [a, b] = await pair();
+  await b.links.close();
+  await a.until(() => a.told.includes("lost b"));
+  const again = await End.open("b");
+  a.links.nodes([node("b", again.links.port)]);
+  again.links.nodes([node("a", a.links.port)]);
+  again.begin(2);
+  await a.until(() => a.told.filter((what) => what === "made b").length === 2);
+  expect(a.told).toEqual(["made b", "lost b", "made b"]);
+});
+
+test("an answer goes only to the incarnation that asked", async () => {
+  const [a, b] = await pair();
+  b.links.answer({ node: "a", incarnation: 2 }, 0, { type: "done", request: 1 });
+  b.links.answer({ node: "a", incarnation: 1 }, 0, { type: "done", request: 2 });
+  b.links.flush();
+  await a.until(() => a.messages.length > 0);
+  expect(a.messages).toMatchObject([{ type: "answer", answer: { request: 2 } }]);
+});
+
+test.each([
+  ["of another cluster", { cluster: "other" }],
+  ["that means another node", { to: "z" }],
+  ["of a later protocol only", { versions: [2, 3] as const }],
+])("a hello %s is refused", async (_what, change) => {
+  const b = await End.open("b");
+  b.links.nodes([node("a", 1)]);
+  b.begin();
+  const socket = connect(b.links.port, "127.0.0.1");
+  await once(socket, "connect");
+  const out = new Writer();
+  writeHello(out, { versions: [1, 1], cluster: "c", node: "a", incarnation: 1, to: "b", ...change });
+  socket.write(frameBatch(out.take()));
+  await once(socket.resume(), "close");
+  expect(b.told).toEqual([]);
+});
+
+test("a stranger with a great batch is cut before it is held", async () => {
+  const b = await End.open("b");
+  b.begin();
+  const socket = connect(b.links.port, "127.0.0.1");
+  await once(socket, "connect");
+  socket.write(frameBatch(new Uint8Array(5000)));
+  await once(socket.resume(), "close");
+  expect(b.messages).toEqual([]);
+});
+
+test("a dialled address that is another node's is told in words, once", async () => {
+  const a = await End.open("a");
+  const other = await End.open("x");
+  other.begin();
+  a.links.nodes([node("b", other.links.port)]);
+  a.begin();
+  await until(() => a.said.length > 0);
+  expect(a.said[0]).toMatch(/^no link to 127\.0\.0\.1:\d+: /);
+});
+
+test("an address where nobody listens is dialled again until somebody does", async () => {
+  const placeholder = createServer().listen(0, "127.0.0.1");
+  await once(placeholder, "listening");
+  const { port } = placeholder.address() as { port: number };
+  placeholder.close();
+  await once(placeholder, "close");
+  const a = await End.open("a");
+  a.links.nodes([node("b", port)]);
+  a.begin();
+  await until(() => a.said.length > 0);
+  expect(a.said[0]).toContain("ECONNREFUSED");
+});
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
