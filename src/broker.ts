@@ -157,8 +157,6 @@ async function startIncarnation(
       relay.connect,
     );
     undo.unshift(() => node.stop());
-    const loop = new LoopWatch(log);
-    undo.unshift(async () => loop.stop());
     const reloader = new Reloader(settings, source, log, (next, certificates) => {
       log.level = next.logLevel;
       device.reload(next, certificates);
@@ -171,6 +169,7 @@ async function startIncarnation(
     const metrics = createMetrics(() => readings());
     const http = await startHttpServer({ node, settings, log, metrics, certificates });
     reloader.watch();
+    const loop = new LoopWatch(log); // from here on: a start may keep the loop for long
     const build: Reading = { labels: { version: version(), node: settings.node, runtime: process.version }, value: 1 };
     const readings = (): Readings => together({ build_info: [build] }, node.readings(), loop.readings(), device.readings(), http.readings());
     log.info({ code: "ready", http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");

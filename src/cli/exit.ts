@@ -48,3 +48,9 @@ export function exitOf(code: ErrorCode): Exit {
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(ERRORS, code);
 }
+
+/** The table of docs/command-line.md. */
+export function exitMarkdown(): string {
+  const lines = Object.values(EXIT).map(({ code, meaning }) => `| ${code} | ${meaning} |`);
+  return ["| exit code | |", "|---|---|", ...lines].join("\n");
+}

@@ -2,8 +2,9 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 
+import { nearest } from "../base/near.ts";
 import { call, jitter, open, problem, retryAfter, unreachable } from "./call.ts";
 import { entryLine, type ShownEntry } from "./entry.ts";
 import { devicePath, withAt, withExamples, whole, type AtOption } from "./options.ts";
@@ -24,10 +25,22 @@ export function followCommand(): Command {
     .description("print a device's stream as it grows, until Ctrl-C")
     .argument("<device>", "id of the device")
     .option("--after <offset>", "begin after this offset; 0: from the start (default: what comes from now on)", whole(0))
-    .option("--types <list>", "only these, by comma: uplink,downlink,presence,state")
+    .option("--types <list>", "only these, by comma: uplink,downlink,presence,state", types)
     .option("--count <n>", "end after so many entries", whole(1));
   withExamples(command, ["bellhop follow lamp-1", "bellhop follow lamp-1 --after 0 --types uplink", "bellhop follow lamp-1 -o json | jq .payload"]);
   return command.action(follow);
+}
+
+const TYPES = ["uplink", "downlink", "presence", "state"];
+
+/** Refused here, before anything is waited for. */
+function types(list: string): string {
+  for (const type of list.split(",")) {
+    if (TYPES.includes(type)) continue;
+    const near = nearest(type, TYPES);
+    throw new InvalidArgumentError(`There is no type ${JSON.stringify(type)}. ${near === undefined ? `The types are ${TYPES.join(", ")}.` : `Did you mean ${near}?`}`);
+  }
+  return list;
 }
 
 async function follow(device: string, options: FollowOptions): Promise<void> {

@@ -47,6 +47,22 @@ export function printResult(format: Format, value: unknown, text: () => string):
   else print(text());
 }
 
+/** The text cut to so many columns; colours count nothing and are ended. */
+export function fit(text: string, columns: number): string {
+  let shown = "";
+  let left = columns;
+  // eslint-disable-next-line no-control-regex -- the colours that `styled` writes
+  for (const [part] of text.matchAll(/\x1b\[\d+m|[^\x1b]+/g)) {
+    if (part.startsWith("\x1b")) shown += part;
+    else {
+      const characters = [...part];
+      shown += characters.slice(0, left).join("");
+      left = Math.max(0, left - characters.length);
+    }
+  }
+  return shown;
+}
+
 /** Columns as wide as their widest cell. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
@@ -75,4 +91,44 @@ function unexpected(error: unknown): CliError {
   if (process.env["DEBUG"] === "bellhop") console.error(error);
   const what = error instanceof Error ? error.message : String(error);
   return new CliError("failed", "internal", what, "", "run it again with DEBUG=bellhop to see where it failed");
+}
+
+const PROGRESS_MS = 200;
+const PLAIN_PROGRESS_MS = 5_000;
+
+/** How far a long command is, on stderr: one line that changes on a terminal, a plain line now and then elsewhere. */
+export class Progress {
+  readonly #word: string;
+  readonly #startedAt = performance.now();
+  readonly #terminal = process.stderr.isTTY && process.env["TERM"] !== "dumb";
+  #toldAt = performance.now();
+  #done = 0;
+
+  /** @param word what has been done: "1,000 stored" */
+  constructor(word: string) {
+    this.#word = word;
+  }
+
+  step(): void {
+    this.#done += 1;
+    const now = performance.now();
+    if (now - this.#toldAt < (this.#terminal ? PROGRESS_MS : PLAIN_PROGRESS_MS)) return;
+    this.#toldAt = now;
+    process.stderr.write(this.#terminal ? `\r\x1b[K${this.#line()}` : `${this.#line()}\n`);
+  }
+
+  /** Before another line is written. */
+  clear(): void {
+    if (this.#terminal) process.stderr.write("\r\x1b[K");
+  }
+
+  end(): void {
+    this.clear();
+    note(this.#line());
+  }
+
+  #line(): string {
+    const seconds = (performance.now() - this.#startedAt) / 1000;
+    return `${this.#done.toLocaleString("en")} ${this.#word}, ${Math.round(this.#done / Math.max(seconds, 0.001)).toLocaleString("en")} a second`;
+  }
 }

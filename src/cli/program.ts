@@ -3,9 +3,10 @@
 import { Command, CommanderError } from "commander";
 
 import { benchCommand } from "./bench.ts";
+import { completeCommand, completionCommand } from "./complete.ts";
 import { configCommand } from "./config.ts";
 import { devCommand } from "./dev.ts";
-import { EXIT } from "./exit.ts";
+import { CliError, EXIT } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
 import { followCommand } from "./follow.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -17,16 +18,17 @@ import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { statusCommand } from "./status.ts";
 
-const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, inspectCommand, benchCommand, configCommand];
+const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, inspectCommand, benchCommand, configCommand, completionCommand];
 
 export function createProgram(): Command {
   const program = new Command("bellhop")
     .description("A message broker for devices: one stream per device, on disk before it is answered, once, in order.")
     .version(version(), "-V, --version")
-    .showHelpAfterError("Run it with --help for its options and examples.")
+    .configureOutput({ outputError: () => {} }) // told by `run`, like every other failure
     .enablePositionalOptions()
     .addHelpText("after", `\nExit codes:\n${exitTable()}\n\nStart here:\n  bellhop start\n  bellhop simulate lamp-1        in another terminal`);
   for (const command of COMMANDS) program.addCommand(inheriting(program, command()));
+  program.addCommand(inheriting(program, completeCommand(createProgram)), { hidden: true });
   return program;
 }
 
@@ -38,9 +40,25 @@ export async function run(argv: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(argv);
   } catch (error) {
-    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok.code : EXIT.usage.code;
-    else reportFailure(error, wantsJson(argv) ? "json" : "text");
+    if (error instanceof CommanderError && HELP_SHOWN.has(error.code)) process.exitCode = error.exitCode === 0 ? EXIT.ok.code : EXIT.usage.code;
+    else reportFailure(error instanceof CommanderError ? wrongUsage(error, program, argv) : error, wantsJson(argv) ? "json" : "text");
   }
+}
+
+const HELP_SHOWN: ReadonlySet<string> = new Set(["commander.help", "commander.helpDisplayed", "commander.version"]);
+
+/** "error: unknown option '--wacth'\n(Did you mean --watch?)" as what, why and where to look. */
+function wrongUsage({ message }: CommanderError, program: Command, argv: readonly string[]): CliError {
+  const [what = "", hint = ""] = message.replace(/^error: /, "").split("\n");
+  const path = [program.name()];
+  let command = program;
+  for (const word of argv.slice(2)) {
+    const child = command.commands.find((one) => one.name() === word);
+    if (child === undefined) break;
+    path.push(word);
+    command = child;
+  }
+  return new CliError("usage", "bad_usage", `${what.charAt(0).toUpperCase()}${what.slice(1)}${/[.?!]$/.test(what) ? "" : "."}`, hint.replace(/^\((.*)\)$/, "$1"), `${path.join(" ")} --help`);
 }
 
 /** Known before the command line is parsed, so that a failure of any command is told in the right form. */

@@ -1,15 +1,16 @@
 // bellhop state: the two documents of a device, what it reported and what is desired of it.
 
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 
 import { call } from "./call.ts";
 import { CliError } from "./exit.ts";
-import { devicePath, withAt, withExamples, type AtOption } from "./options.ts";
+import { edited } from "./editor.ts";
+import { devicePath, whole, withAt, withExamples, type AtOption } from "./options.ts";
 import { printResult, styled } from "./output.ts";
 
 interface StateOptions extends AtOption {
   readonly document: "reported" | "desired";
-  readonly ifVersion?: string;
+  readonly ifVersion?: number;
 }
 
 interface Documents {
@@ -35,23 +36,37 @@ export function stateCommand(): Command {
   const command = withAt(new Command("state"))
     .description("read or change a device's state documents")
     .argument("<device>", "id of the device")
-    .argument("[action]", "get, set (replace the document) or patch (merge into it, RFC 7396)", "get")
+    .addArgument(new Argument("[action]", "get; set: replace the document; patch: merge into it (RFC 7396); edit: in your editor").choices(["get", "set", "patch", "edit"]).default("get"))
     .argument("[json]", "the document or the patch: a JSON object")
     .addOption(new Option("--document <name>", "which one is changed").choices(["desired", "reported"]).default("desired"))
-    .option("--if-version <n>", "change it only if it still has this version");
-  withExamples(command, ["bellhop state lamp-1", `bellhop state lamp-1 patch '{"brightness": 80}'`, `bellhop state lamp-1 set '{}' --if-version 4`]);
+    .option("--if-version <n>", "change it only if it still has this version", whole(0));
+  withExamples(command, ["bellhop state lamp-1", `bellhop state lamp-1 patch '{"brightness": 80}'`, `bellhop state lamp-1 set '{}' --if-version 4`, "bellhop state lamp-1 edit"]);
   return command.action(state);
 }
 
 async function state(device: string, action: string, json: string | undefined, options: StateOptions): Promise<void> {
   if (action === "get") return show(device, options);
-  if (action !== "set" && action !== "patch") throw new CliError("usage", "bad_action", `"${action}" is no action.`, "get, set and patch are known.", `bellhop state ${device} get`);
+  if (action === "edit") return edit(device, options);
   const { method, type } = action === "set" ? ({ method: "PUT", type: "application/json" } as const) : ({ method: "PATCH", type: "application/merge-patch+json" } as const);
+  await change(device, options, method, type, objectText(json, device, action));
+}
+
+/** What somebody else changes meanwhile is not overwritten: the version that was read is the one that is replaced. */
+async function edit(device: string, options: StateOptions): Promise<void> {
+  const answer = await call(options.at, { path: devicePath(device, "/state"), accept: [404] });
+  const { document, version } = answer.status === 404 ? { document: {}, version: 0 } : (answer.body as Documents)[options.document];
+  const before = `${JSON.stringify(document, undefined, 2)}\n`;
+  const after = edited(`${options.document}.json`, before);
+  if (after === before) return printResult(options.output, { device, document: options.document, version }, () => "Nothing was changed.");
+  await change(device, { ...options, ifVersion: options.ifVersion ?? version }, "PUT", "application/json", objectText(after, device, "set"));
+}
+
+async function change(device: string, options: StateOptions, method: "PUT" | "PATCH", type: string, body: string): Promise<void> {
   const answer = await call(options.at, {
     method,
     path: devicePath(device, `/state?document=${options.document}`),
     headers: { "content-type": type, ...(options.ifVersion === undefined ? {} : { "if-match": `"${options.document}-${options.ifVersion}"` }) },
-    body: objectText(json, device, action),
+    body,
   });
   const changed = answer.body as Changed;
   printResult(options.output, changed, () => `${changed.document} of ${changed.device} has version ${changed.version} since offset ${changed.offset}`);

@@ -13,7 +13,7 @@ export class RequestCounts {
   counting(type: GatewayRequest["type"], done: (answer: GatewayAnswer) => void): (answer: GatewayAnswer) => void {
     const startedAt = performance.now();
     return (answer) => {
-      if (type === "keyed") {
+      if (type === "keyed" || type === "numbered") {
         this.#published.add(outcomeOf(answer));
         this.#publishTimes.record(performance.now() - startedAt);
       } else this.#tallyOf(type).add(outcomeOf(answer));
@@ -42,5 +42,6 @@ export class RequestCounts {
 function outcomeOf(answer: GatewayAnswer): string {
   if (answer.type === "failed") return answer.code;
   if (answer.type === "stored") return answer.duplicate ? "duplicate" : "stored";
-  return answer.type === "broken" ? answer.code : "done";
+  if (answer.type === "broken") return answer.code;
+  return answer.type === "gap" ? "gap" : "done";
 }

@@ -26,6 +26,8 @@ describe("failures of the command line", () => {
       [["publish"], "device"],
       [["status", "--wacth"], "--watch"],
       [["start", "--htp", "127.0.0.1:1"], "--http"],
+      [["follow", "lamp-1", "--types", "uplnk"], "uplink"],
+      [["state", "lamp-1", "pach"], "patch"],
     ] as const) {
       const ended = await bellhop(words);
       expect(ended.code, words.join(" ")).toBe(EXIT.usage.code);
@@ -49,6 +51,9 @@ describe("failures of the command line", () => {
     expect(ended.code).toBe(EXIT.unreachable.code);
     expect(ended.stderr).toContain(`No broker answers at ${at}`);
     expect(ended.stderr).toContain("bellhop start");
+
+    const wrong = await bellhop(["status", "--wacth", "-o", "json"]);
+    expect(JSON.parse(wrong.stderr)).toEqual({ error: { code: "bad_usage", what: "Unknown option '--wacth'.", why: "Did you mean --watch?", next: "bellhop status --help" } });
 
     const { code, stderr } = await bellhop(["explain", "lamp-1", "--at", at, "-o", "json"]);
     expect(code).toBe(EXIT.unreachable.code);

@@ -61,6 +61,25 @@ describe("the command line with a broker", () => {
     expect((await on("explain", "nobody")).code).toBe(EXIT.notFound.code);
   });
 
+  test("publish --lines: each line once and in order, however often it is run", async () => {
+    const run = (): Promise<Ended> => bellhop(["publish", "lines-1", "--lines", "--key", "import", "-o", "json", "--at", http], { input: "one\n\n{\"two\": 2}\n" });
+    const told = async (): Promise<unknown[]> => (await run()).stdout.trim().split("\n").map((line) => JSON.parse(line) as unknown);
+    expect(await told()).toMatchObject([{ line: 1, offset: "1", duplicate: false }, { line: 3, offset: "2", duplicate: false }]);
+    expect(await told()).toMatchObject([{ line: 1, offset: "1", duplicate: true }, { line: 3, offset: "2", duplicate: true }]);
+    const changed = await bellhop(["publish", "lines-1", "--lines", "--key", "import", "--at", http], { input: "other\nnew\n" });
+    expect([changed.code, changed.stderr]).toEqual([EXIT.refused.code, expect.stringContaining("line 1 is refused: key_reused") as string]);
+    expect(changed.stderr).toContain("1 stored");
+  });
+
+  test("state edit: the editor's text replaces the document; nothing is written where it fails or changes nothing", async () => {
+    const edit = (editor: string): Promise<Ended> => bellhop(["state", "lamp-4", "edit", "--at", http], { env: { VISUAL: editor } });
+    expect((await edit(`sh -c 'echo {\\"on\\": true} > "$0"'`)).code).toBe(0);
+    expect(json(await on("state", "lamp-4", "-o", "json"))).toMatchObject({ desired: { version: 1, document: { on: true } } });
+    expect((await edit("true")).stdout).toContain("Nothing was changed");
+    expect([(await edit("false")).code, (await edit(`sh -c 'echo { > "$0"'`)).code]).toEqual([EXIT.failed.code, EXIT.usage.code]);
+    expect(json(await on("state", "lamp-4", "-o", "json"))).toMatchObject({ desired: { version: 1 } });
+  });
+
   test("state: set, patch, a version that is not there any more", async () => {
     expect(json(await on("state", "lamp-2", "set", '{"a": 1, "b": 2}', "-o", "json"))).toMatchObject({ version: 1 });
     expect((await on("state", "lamp-2", "patch", '{"b": null}', "--if-version", "1")).code).toBe(0);
