@@ -5,6 +5,7 @@ import { BellhopError, ERRORS, type ErrorCode } from "../base/errors.ts";
 import type { DeviceLine, DeviceSocket, Welcome } from "../core/gateway/types.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
+import { devicePublished } from "../observe/traces.ts";
 import type { Kind } from "../wire/body.ts";
 import {
   type FromDevice, type HelloFrame, MAX_HELLO_BYTES, PROTOCOL, readFromDevice, type Voided, writeAck, writeBroken, writeClose, writeCredit, writePong, writeRefuse,
@@ -364,6 +365,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     this.#acked = Math.max(this.#acked, series);
     if (this.#timed !== 0 && series >= this.#timed) {
       counts.publishTimes.record(performance.now() - this.#timedAt);
+      devicePublished(this.device, this.#timed, this.#timedAt);
       this.#timed = 0;
     }
     this.#ack = series;

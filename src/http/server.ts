@@ -13,6 +13,7 @@ import type { Certificates } from "../doors/certificates.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import { beginRequest, endRequest, isTraced, within, type RequestTrace } from "../observe/traces.ts";
 import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
@@ -27,6 +28,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { stateRoutes } from "./routes/state.ts";
 import { streamRoutes } from "./routes/stream.ts";
+import { traceOf } from "./trace.ts";
 
 export type Server = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
@@ -34,6 +36,8 @@ declare module "fastify" {
   interface FastifyRequest {
     /** By the monotonic clock, milliseconds. */
     arrivedAt: number;
+    /** Where somebody traces. */
+    trace: RequestTrace | undefined;
   }
 }
 
@@ -172,9 +176,16 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
 /** Each route has its counts at hand: nothing is looked up for an answer. */
 function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
   server.decorateRequest("arrivedAt", 0);
+  server.decorateRequest("trace", undefined);
   server.addHook("onRequest", (request, _reply, done) => {
     request.arrivedAt = performance.now();
+    if (isTraced()) request.trace = beginRequest(request.method, request.routeOptions.url ?? "", traceOf(request));
     done();
+  });
+  // Behind the reading of the body: what waits for it comes back in another context.
+  server.addHook("preValidation", (request, _reply, done) => {
+    if (request.trace === undefined) done();
+    else within(request.trace, done);
   });
   server.addHook("onRoute", (route) => {
     const name = `${String(route.method)} ${route.url}`;
@@ -182,6 +193,7 @@ function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
     routes.set(name, counts);
     const hook: onSendHookHandler = (request, reply, _payload, done) => {
       counts.answered(reply.statusCode, performance.now() - request.arrivedAt);
+      if (request.trace !== undefined) endRequest(request.trace, reply.statusCode);
       done();
     };
     route.onSend = [hook, ...[route.onSend ?? []].flat()];

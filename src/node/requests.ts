@@ -3,6 +3,7 @@
 import { Tally, TimeHistogram } from "../base/counts.ts";
 import type { GatewayAnswer, GatewayRequest } from "../core/gateway/types.ts";
 import { readingsOf, type Readings } from "../observe/metrics.ts";
+import { activeSpan } from "../observe/traces.ts";
 
 export class RequestCounts {
   readonly #published = new Tally();
@@ -12,11 +13,14 @@ export class RequestCounts {
   /** `done` that counts before it passes the answer on. */
   counting(type: GatewayRequest["type"], done: (answer: GatewayAnswer) => void): (answer: GatewayAnswer) => void {
     const startedAt = performance.now();
+    const span = activeSpan();
+    span?.addEvent("hop", { "bellhop.request": type });
     return (answer) => {
       if (type === "keyed" || type === "numbered") {
         this.#published.add(outcomeOf(answer));
         this.#publishTimes.record(performance.now() - startedAt);
       } else this.#tallyOf(type).add(outcomeOf(answer));
+      span?.addEvent(answer.type === "failed" ? "refused" : "commit", { "bellhop.outcome": outcomeOf(answer) });
       done(answer);
     };
   }
