@@ -34,10 +34,11 @@ export function retryAfterOf(code: ErrorCode): number | undefined {
   return code === "storage_full" ? RETRY_AFTER_FULL_SECONDS : RETRY_AFTER_SECONDS;
 }
 
-export function sendProblem(reply: FastifyReply, code: ErrorCode, detail = ""): FastifyReply {
+/** `more`: members of this problem beside the common ones. */
+export function sendProblem(reply: FastifyReply, code: ErrorCode, detail = "", more: Readonly<Record<string, string>> = {}): FastifyReply {
   const retryAfter = retryAfterOf(code);
   if (retryAfter !== undefined && !reply.hasHeader("retry-after")) void reply.header("retry-after", retryAfter);
-  return reply.code(ERRORS[code].status).type(PROBLEM_TYPE).send(JSON.stringify(problemOf(code, detail)));
+  return reply.code(ERRORS[code].status).type(PROBLEM_TYPE).send(JSON.stringify({ ...problemOf(code, detail), ...more }));
 }
 
 /** Answers 200 with JSON text that is made already; the route's schema describes it. */

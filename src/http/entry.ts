@@ -70,7 +70,7 @@ function textOf(bytes: Uint8Array): string {
   return bufferOf(bytes).toString("utf8");
 }
 
-function isJson(contentType: string): boolean {
+export function isJson(contentType: string): boolean {
   return /^application\/(?:[\w.-]+\+)?json\b/i.test(contentType);
 }
 

@@ -25,6 +25,8 @@ export const Problem = Type.Object(
     detail: Type.Optional(Type.String()),
     code: Type.String({ description: "One of the codes of docs/errors.md." }),
     retryable: Type.Boolean({ description: "Whether the same request may be sent again." }),
+    expected: Type.Optional(Type.String({ description: "With `gap`: the number to go on with." })),
+    nonce: Type.Optional(Type.String({ description: "With `taken_over`, at opening a session: the greater nonce that stands." })),
   },
   { description: "An error (RFC 9457)." },
 );
@@ -35,6 +37,31 @@ const problem = (description: string) => ({ description, content: { "application
 export const PROBLEMS = { "4xx": problem("Refused; 429 carries Retry-After."), "5xx": problem("Not now, or a failure; 503 carries Retry-After.") };
 
 export const Stored = Type.Object({ device: Type.String(), offset: Position, duplicate: Type.Boolean() });
+
+export const Numbered = Type.Object({
+  device: Type.String(),
+  session: Type.String(),
+  series: Type.String(),
+  offset: Type.Optional(Type.String({ description: "Left out for a number that was stored before." })),
+  duplicate: Type.Boolean(),
+});
+
+export const Session = Type.Object({
+  device: Type.String(),
+  publisher: Type.String(),
+  nonce: Type.String({ description: "Give it again to go on with this session." }),
+  session: Type.String(),
+  next: Type.String({ description: "The number to go on with: everything before is stored or spent." }),
+  window: Type.Integer({ description: "Numbers that may be in flight, from the oldest that is not answered." }),
+  wrap: Type.String({ description: "0: numbers do not wrap over HTTP." }),
+  left: Type.Optional(Type.Object({ session: Type.String(), last: Type.String() }, { description: "The greatest number taken of the session in `leaves`." })),
+});
+
+export const Told = Type.Object({
+  device: Type.String(),
+  is: Type.Union([Type.Literal("stored"), Type.Literal("void"), Type.Literal("absent"), Type.Literal("forgotten")]),
+  position: Type.String({ description: "The position in the bucket's log up to which this holds." }),
+});
 
 export const EntryTypeName = Type.Union(["uplink", "downlink", "presence", "state"].map((type) => Type.Literal(type)));
 

@@ -22,10 +22,12 @@ import { httpReadings, RouteCounts } from "./counts.ts";
 import { refuseUnknownParameters } from "./query.ts";
 import { ConnectionLimit } from "./connections.ts";
 import { RequestRates } from "./rates.ts";
+import { batchRoutes } from "./routes/batch.ts";
 import { deviceRoutes } from "./routes/devices.ts";
 import { errorRoutes } from "./routes/errors.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
+import { publisherRoutes } from "./routes/publishers.ts";
 import { stateRoutes } from "./routes/state.ts";
 import { streamRoutes } from "./routes/stream.ts";
 import { traceOf } from "./trace.ts";
@@ -162,6 +164,8 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
   await server.register(swaggerUi, { routePrefix: "/docs" });
   await server.register(async (routes) => {
     messageRoutes(routes, context);
+    batchRoutes(routes, context);
+    publisherRoutes(routes, context);
     streamRoutes(routes, context);
     stateRoutes(routes, context);
     deviceRoutes(routes, context);

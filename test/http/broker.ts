@@ -59,7 +59,7 @@ export function call(address: string, method: string, path: string, { headers, b
       incoming.on("error", reject);
       incoming.on("end", () => {
         const text = Buffer.concat(chunks).toString("utf8");
-        const isJson = method !== "HEAD" && /json/.test(incoming.headers["content-type"] ?? "");
+        const isJson = method !== "HEAD" && /\bjson\b/.test(incoming.headers["content-type"] ?? "");
         resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text, json: isJson ? JSON.parse(text) : undefined });
       });
     });
