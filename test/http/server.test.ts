@@ -77,11 +77,16 @@ describe("description", () => {
       "get /v1/devices",
       "get /v1/devices/{device}",
       "get /v1/devices/{device}/explain",
+      "get /v1/devices/{device}/messages",
+      "get /v1/devices/{device}/publishers/{session}/messages/{series}",
       "get /v1/devices/{device}/state",
       "get /v1/devices/{device}/stream",
       "get /v1/status",
       "patch /v1/devices/{device}/state",
       "post /v1/devices/{device}/messages",
+      "post /v1/devices/{device}/publishers",
+      "post /v1/messages",
+      "put /v1/devices/{device}/publishers/{session}/messages/{series}",
       "put /v1/devices/{device}/state",
     ]);
     expect(Object.values(paths).flatMap((methods) => Object.values(methods)).filter((call) => call.summary === undefined)).toEqual([]);
