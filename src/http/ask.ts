@@ -10,8 +10,13 @@ export type Answer = Exclude<GatewayAnswer, { type: "failed" }>;
 export function ask(node: NodeApi, request: GatewayRequest, deadlineMs: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
     node.request(request, deadlineMs, (answer) => {
-      if (answer.type === "failed") reject(new BellhopError(answer.code, answer.detail));
+      if (answer.type === "failed") reject(errorOf(answer));
       else resolve(answer);
     });
   });
+}
+
+/** What a caller hears that waits for another answer than this. */
+export function errorOf(answer: GatewayAnswer): BellhopError {
+  return answer.type === "failed" ? new BellhopError(answer.code, answer.detail) : new BellhopError("internal");
 }

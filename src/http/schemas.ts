@@ -36,6 +36,9 @@ const problem = (description: string) => ({ description, content: { "application
 /** Added to every route's own answers. */
 export const PROBLEMS = { "4xx": problem("Refused; 429 carries Retry-After."), "5xx": problem("Not now, or a failure; 503 carries Retry-After.") };
 
+/** For routes that check all they take themselves: their schema is what the description tells. */
+export const checkedByRoute = () => (): true => true;
+
 export const Stored = Type.Object({ device: Type.String(), offset: Position, duplicate: Type.Boolean() });
 
 export const Numbered = Type.Object({

@@ -10,11 +10,12 @@ import { BellhopError } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import type { GatewayAnswer } from "../../core/gateway/types.ts";
 import { problemOf } from "../answers.ts";
+import { errorOf } from "../ask.ts";
 import { batchLine } from "../batch-line.ts";
 import type { HttpContext } from "../context.ts";
 import { LineCutter } from "../lines.ts";
 import { fingerprintOf, messageOf } from "../message.ts";
-import { PROBLEMS } from "../schemas.ts";
+import { checkedByRoute, PROBLEMS } from "../schemas.ts";
 import type { Server } from "../server.ts";
 import { traceOf } from "../trace.ts";
 
@@ -73,7 +74,7 @@ export function batchRoutes(server: Server, context: HttpContext): void {
           body: Line,
           response: { 200: { description: "A result for each line, in order.", content: { [NDJSON]: { schema: LineResult } } }, ...PROBLEMS },
         },
-        validatorCompiler: () => () => true, // the body is a stream; its lines are checked one by one
+        validatorCompiler: checkedByRoute, // the body is a stream; its lines are checked one by one
       },
       (request, reply) => {
         const body = (request.body as Readable | undefined) ?? request.raw; // without a body there is no content type, and no parser
@@ -216,7 +217,7 @@ function textOf(bytes: Buffer | undefined, isFirst: boolean): string {
 
 function resultOf(line: number, device: string, answer: GatewayAnswer): string {
   if (answer.type === "stored") return `{"line":${line},"status":${answer.duplicate ? 200 : 201},"device":${JSON.stringify(device)},"offset":"${answer.offset}","duplicate":${answer.duplicate}}\n`;
-  return refusal(line, answer.type === "failed" ? new BellhopError(answer.code, answer.detail) : new BellhopError("internal"));
+  return refusal(line, errorOf(answer));
 }
 
 function refusal(line: number, { code, detail }: BellhopError): string {
