@@ -1,5 +1,6 @@
 // A broker with its devices in one process: the gateway's door is called as the TCP server calls it, without sockets between.
 
+import { readFileSync } from "node:fs";
 import { memoryUsage } from "node:process";
 import { setImmediate as turn } from "node:timers/promises";
 
@@ -49,17 +50,32 @@ class Device implements DeviceSocket {
     acked.push(this);
   }
 
-  voided = failing("voided");
-  refuse = failing("refused");
-  broken = failing("broken");
-  close = failing("closed");
+  voided(series: number, code: string): void {
+    fail("voided", series, code);
+  }
+
+  refuse(expected: number, code: string): void {
+    fail("refused", expected, code);
+  }
+
+  broken(generation: number, last: number): void {
+    fail("broken", generation, last);
+  }
+
+  close(code: string, detail: string): void {
+    fail("closed", code, detail);
+  }
+
   credit(): void {}
 }
 
-function failing(what: string): (...details: unknown[]) => void {
-  return (...details) => {
-    throw new Error(`A device was ${what}: ${details.join(" ")}`);
-  };
+function fail(what: string, ...details: unknown[]): never {
+  throw new Error(`A device was ${what}: ${details.join(" ")}`);
+}
+
+/** Processor time of this thread so far, microseconds. */
+function threadMicroseconds(): number {
+  return Number(readFileSync("/proc/thread-self/schedstat", "utf8").split(" ")[0]) / 1000;
 }
 
 const beforeStart = performance.now();
@@ -113,11 +129,12 @@ async function measure(node: NodeApi, devices: readonly Device[], measuredSecond
   const checkpointBytes = (): number => node.status().numbers["checkpoint_bytes_total"]!;
 
   await publishFor(WARM_UP_SECONDS);
-  const before = { answered, written: checkpointBytes(), at: performance.now() };
+  const before = { answered, written: checkpointBytes(), at: performance.now(), processor: threadMicroseconds() };
   await publishFor(measuredSeconds);
   const elapsed = (performance.now() - before.at) / 1000;
   const perSecond = (answered - before.answered) / elapsed;
+  const microseconds = (threadMicroseconds() - before.processor) / (answered - before.answered);
   const checkpointMiBPerSecond = (checkpointBytes() - before.written) / elapsed / 2 ** 20;
   while (answered < sent) await turn();
-  return { perSecond, startSeconds, residentMiB: memoryUsage().rss / 2 ** 20, checkpointMiBPerSecond };
+  return { perSecond, microseconds, startSeconds, residentMiB: memoryUsage().rss / 2 ** 20, checkpointMiBPerSecond };
 }

@@ -190,8 +190,8 @@ export class CoreNode implements GatewayDoor {
     for (let first = this.#unsynced.first(); first !== undefined && first.ticket <= ticket; first = this.#unsynced.first()) {
       this.#unsynced.shift();
       first.copy.replica.durable(ticket);
+      this.#drain(); // bucket by bucket: what applying touched is still in the processor's cache
     }
-    this.#drain();
   }
 
   loaded(bucket: number, purpose: LoadPurpose, entries: readonly Entry[]): void {

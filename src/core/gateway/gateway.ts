@@ -1,6 +1,7 @@
 // The gateway: the one place that holds device sockets and requests, keeps their backlog, and hops, re-attaches and rehops it to bucket leaders (R29, R30).
 
 import { ERRORS, type ErrorCode } from "../../base/errors.ts";
+import { NumberMap } from "../../base/number-map.ts";
 import type { HopAnswer, HopRequest, PublishKind } from "../hop.ts";
 import { DEVICE_PUBLISHER } from "../hop.ts";
 import { Line, type Frame, type LineKeeper } from "./line.ts";
@@ -55,7 +56,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   readonly #bucketOf: (device: string) => number;
   readonly #routes: (Route | undefined)[] = [];
   /** Welcomed lines by bucket and session. */
-  readonly #lines: Map<number, Line>[] = [];
+  readonly #lines: NumberMap<Line>[] = [];
   readonly #asking = new Map<number, Line | Held>();
   /** Lines and requests whose question is due or out; walked by `tick`. */
   readonly #waiting = new Set<Line | Held>();
@@ -88,7 +89,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   /** The line that holds this device's session here, for `explain`. */
   lineOf(device: string): Line | undefined {
-    for (const line of this.#lines[this.#bucketOf(device)]?.values() ?? []) if (line.hello.device === device) return line;
+    for (const line of this.#lines[this.#bucketOf(device)]?.items() ?? []) if (line.hello.device === device) return line;
     return undefined;
   }
 
@@ -132,7 +133,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
     if (now < this.#sweepAt) return;
     this.#sweepAt = now + this.#limits.askAgainMs;
     this.#idleTurns = IDLE_AT_SWEEP;
-    for (const lines of this.#lines) for (const line of lines?.values() ?? []) this.#sweep(line);
+    for (const lines of this.#lines) for (const line of lines?.items() ?? []) this.#sweep(line);
   }
 
   /** The table names a leader for the bucket: a new epoch pauses its lines, which rehop their backlog (C2, R29). */
@@ -293,7 +294,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   /** A first WELCOME: the line is found by its session from now on. A line of the same session here is the old socket: taken over. */
   #seat(line: Line): void {
-    const lines = (this.#lines[line.bucket] ??= new Map());
+    const lines = (this.#lines[line.bucket] ??= new NumberMap());
     const old = lines.get(line.session);
     lines.set(line.session, line);
     if (old !== undefined && old !== line) old.end("taken_over", "The device's session goes on on a newer socket.", 0);
@@ -345,7 +346,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
       this.#idleTurns -= 1;
       return this.#attach(line); // R29, F4: the new leader knows by which credential it came, or that it was taken over, broken or revoked
     }
-    const waits = line.state === "attached" && line.backlog.size > 0;
+    const waits = line.state === "attached" && line.backlog > 0;
     if (!waits || line.acked !== line.waitedAtSweep) {
       line.waitedAtSweep = waits ? line.acked : -1;
       line.stalledSweeps = 0;
@@ -357,9 +358,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   /** Re-attachment is eager only for lines with unacknowledged frames (R29). */
   #pause(bucket: number, concerned: (line: Line) => boolean): void {
-    for (const line of this.#lines[bucket]?.values() ?? []) {
+    for (const line of this.#lines[bucket]?.items() ?? []) {
       if (line.state !== "attached" || !concerned(line)) continue;
-      if (line.backlog.size === 0) line.state = "idle";
+      if (line.backlog === 0) line.state = "idle";
       else {
         line.holdBack();
         this.#attach(line);

@@ -3,12 +3,13 @@
 
 import { assert } from "../../base/assert.ts";
 import type { ErrorCode } from "../../base/errors.ts";
-import { Ring } from "../../base/ring.ts";
 import type { HopAnswer, PublishKind } from "../hop.ts";
 import type { DeviceLine, DeviceSocket, Hello } from "./types.ts";
 
 /** A frame as the device sent it, kept until its ACK. */
 export interface Frame {
+  /** The frame taken after it, while both wait. */
+  next: Frame | undefined;
   readonly kind: PublishKind;
   readonly code: ErrorCode | undefined;
   readonly bytes: Uint8Array;
@@ -30,26 +31,35 @@ export interface LineKeeper {
 }
 
 export class Line implements DeviceLine {
-  readonly socket: DeviceSocket;
-  readonly hello: Hello;
-  readonly bucket: number;
+  // What every publish and ACK touches stands in front: a line in a hundred thousand is cold, and comes from memory by the cache line.
+
   /** `asking`: a question is out or due; `idle`: welcomed, but not attached at the present leader, and nothing to say. */
   state: "asking" | "attached" | "idle" | "closed" = "asking";
   welcomed = false;
-  session = 0;
-  attachment = 0;
-  handle = 0;
-  /** The leader it is attached at, and its epoch. */
-  leader = "";
-  epoch = 0;
-  generation = 0;
   window = 0;
   /** Greatest number taken from the socket, still to be acknowledged or not. */
   taken = 0;
+  sent = 0;
+  acked = 0;
   /** Greatest number the socket ever gave; above `taken` only after a REFUSE gave numbers back. */
   given = 0;
-  acked = 0;
-  sent = 0;
+  /** The backlog is a list: most lines have nothing in flight, and then hold nothing for it. */
+  #oldest: Frame | undefined = undefined;
+  #newest: Frame | undefined = undefined;
+  backlogBytes = 0;
+  readonly #keeper: LineKeeper;
+  readonly bucket: number;
+  /** The leader it is attached at, and its epoch. */
+  leader = "";
+  epoch = 0;
+  handle = 0;
+  ackDue = false;
+  readonly socket: DeviceSocket;
+
+  readonly hello: Hello;
+  session = 0;
+  attachment = 0;
+  generation = 0;
   delivered = 0;
   handled = 0;
   /** Number of the question that is out, 0 for none; when to ask (again) by the node's clock; since when it has waited; questions asked since its route changed. */
@@ -61,15 +71,11 @@ export class Line implements DeviceLine {
   heldBack = false;
   /** Questions that went out and are not settled: each may have been admitted. */
   unsettled = 0;
-  ackDue = false;
   /** `acked` as the last sweep saw it while a backlog waited, −1 while none did; and the sweeps since in which nothing moved. */
   waitedAtSweep = -1;
   stalledSweeps = 0;
   /** The number last refused to the device as a gap: one REFUSE a gap, not one a frame. */
   refusedAt = 0;
-  readonly backlog = new Ring<Frame>(4);
-  backlogBytes = 0;
-  readonly #keeper: LineKeeper;
 
   constructor(keeper: LineKeeper, socket: DeviceSocket, hello: Hello, bucket: number) {
     this.#keeper = keeper;
@@ -79,7 +85,12 @@ export class Line implements DeviceLine {
   }
 
   get waiting(): { readonly messages: number; readonly bytes: number } {
-    return { messages: this.backlog.size, bytes: this.backlogBytes };
+    return { messages: this.backlog, bytes: this.backlogBytes };
+  }
+
+  /** Messages in the backlog. */
+  get backlog(): number {
+    return this.taken - this.acked;
   }
 
   publish(series: number, kind: PublishKind, bytes: Uint8Array, start: number, end: number, code?: ErrorCode): void {
@@ -93,15 +104,14 @@ export class Line implements DeviceLine {
       this.#outOfOrder(series, expected);
       return;
     }
-    if (this.backlog.size >= this.window || this.backlogBytes >= this.#keeper.windowBytes) {
+    if (this.backlog >= this.window || this.backlogBytes >= this.#keeper.windowBytes) {
       this.#refuse(expected, "no_credit");
       return;
     }
-    const frame: Frame = { kind, code, bytes, start, end };
+    const frame: Frame = { next: undefined, kind, code, bytes, start, end };
     this.taken = series;
     this.given = Math.max(this.given, series);
-    this.backlog.push(frame);
-    this.backlogBytes += end - start;
+    this.#push(frame);
     // Frames not yet sent wait behind those that are sent again (R29).
     if (this.state === "attached" && this.sent === series - 1) {
       this.sent = series;
@@ -120,7 +130,9 @@ export class Line implements DeviceLine {
     if (this.state === "closed") return;
     this.state = "closed";
     this.#keeper.closed(this);
-    this.backlog.clear();
+    this.#oldest = undefined;
+    this.#newest = undefined;
+    this.taken = this.acked;
     this.backlogBytes = 0;
   }
 
@@ -148,9 +160,9 @@ export class Line implements DeviceLine {
       this.heldBack = false;
     }
     this.sent = this.acked;
-    for (let i = 0; i < this.backlog.size; i += 1) {
+    for (let frame = this.#oldest; frame !== undefined; frame = frame.next) {
       this.sent += 1;
-      this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);
+      this.#keeper.forward(this, this.sent, frame);
     }
   }
 
@@ -158,11 +170,7 @@ export class Line implements DeviceLine {
   drop(series: number): void {
     if (series <= this.acked) return;
     assert(series <= this.given, "an ACK covers only what the socket gave");
-    while (this.acked < series) {
-      const frame = this.backlog.shift();
-      if (frame !== undefined) this.backlogBytes -= frame.end - frame.start;
-      this.acked += 1;
-    }
+    for (; this.acked < series; this.acked += 1) this.#shift();
     this.taken = Math.max(this.taken, series);
     this.sent = Math.max(this.sent, series);
     this.#keeper.acknowledge(this);
@@ -170,11 +178,7 @@ export class Line implements DeviceLine {
 
   /** Gives the numbers from `expected` on back to the device, which sends them again in its own time. */
   giveBack(expected: number, code: ErrorCode): void {
-    while (this.taken >= expected && this.backlog.size > 0) {
-      const frame = this.backlog.pop() as Frame;
-      this.backlogBytes -= frame.end - frame.start;
-      this.taken -= 1;
-    }
+    this.#cut(Math.max(this.acked, Math.min(this.taken, expected - 1)));
     this.sent = Math.min(this.sent, this.taken);
     this.#refuse(this.taken + 1, code);
   }
@@ -184,6 +188,37 @@ export class Line implements DeviceLine {
     if (this.state === "closed") return;
     this.socket.close(code, detail, retryAfterMs);
     this.closed();
+  }
+
+  #push(frame: Frame): void {
+    if (this.#newest === undefined) this.#oldest = frame;
+    else this.#newest.next = frame;
+    this.#newest = frame;
+    this.backlogBytes += frame.end - frame.start;
+  }
+
+  /** The oldest leaves, if there is one. */
+  #shift(): void {
+    const frame = this.#oldest;
+    if (frame === undefined) return;
+    this.#oldest = frame.next;
+    if (frame.next === undefined) this.#newest = undefined;
+    else frame.next = undefined; // else a frame that outlived a collection would keep all after it
+    this.backlogBytes -= frame.end - frame.start;
+  }
+
+  /** The backlog ends with this number, acked … taken. */
+  #cut(last: number): void {
+    const frames: Frame[] = [];
+    for (let frame = this.#oldest; frame !== undefined && frames.length < last - this.acked; frame = frame.next) frames.push(frame);
+    this.#oldest = undefined;
+    this.#newest = undefined;
+    this.backlogBytes = 0;
+    for (const frame of frames) {
+      frame.next = undefined;
+      this.#push(frame);
+    }
+    this.taken = last;
   }
 
   #welcome(answer: Extract<HopAnswer, { type: "attached" }>): void {

@@ -8,7 +8,6 @@ import type { Lead } from "../replica/types.ts";
 import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, notHeld, plainCommand, publisherKey, revoked, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
-import type { Device } from "./device.ts";
 import { parseDocument } from "./document.ts";
 import { newestOf, wasUntold, type Answered, type Asker, type Attachment, type KeyInTail, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
@@ -160,7 +159,7 @@ export class Admission implements Lead, Applied {
   }
 
   #admit(session: Admitted, series: number, kind: PublishKind, code: number, bytes: Uint8Array, start: number, end: number): void {
-    session.tail = series;
+    this.#seats.admit(session, series);
     this.#log!.propose(encodePublish(this.#slab, kind, code, session.number, series, session.names, bytes, start, end), this.wall);
   }
 
@@ -298,7 +297,7 @@ export class Admission implements Lead, Applied {
   #detach(from: GatewayId, request: Request<"detach">): void {
     const newest = this.#newest(request.device, DEVICE_PUBLISHER);
     const { session, attachment } = request.attachment !== 0 || newest === undefined || !wasUntold(newest, from, request.nonce) ? request : newest;
-    for (const seat of [...(this.#seats.session(session)?.seats ?? [])]) {
+    for (const seat of this.#seats.session(session)?.seats ?? []) {
       if (sameGateway(seat.gateway, from) && seat.attachment === attachment) this.#seats.drop(seat);
     }
     // A gateway that no longer knows whose attachment it was leaves the device open.
@@ -410,9 +409,12 @@ export class Admission implements Lead, Applied {
 
   // --- what was applied (Applied) ---
 
+  publishing(number: number): Session | undefined {
+    return this.#seats.publishing(number, this.#machine.devices);
+  }
+
   published(session: Session, series: number, code: number): void {
-    const admitted = this.#seats.session(session.number);
-    if (admitted === undefined) return;
+    const admitted = this.#seats.applying!;
     admitted.applied = series;
     this.#servers.applied(session.number, series, code, session.device.end);
     if (code !== 0) admitted.voids.push(series, code);
@@ -534,8 +536,7 @@ export class Admission implements Lead, Applied {
   }
 
   #session(device: string, publisher: string): Session | undefined {
-    const known: Device | undefined = this.#machine.devices.find(device);
-    return known?.session(publisher);
+    return this.#machine.devices.find(device)?.session(publisher);
   }
 
   // --- presence of lost gateways, and receive cursors: one entry of each in the tail at a time ---

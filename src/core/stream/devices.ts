@@ -1,6 +1,7 @@
 // The devices in memory: those that changed since they were last encoded, and an lru-cache of clean ones. The rest is in the state store: a million known devices do not sit in memory.
 
 import { LRUCache } from "lru-cache";
+import { NumberMap } from "../../base/number-map.ts";
 import { Device, decodeDevice, encodeDevice } from "./device.ts";
 import { DEVICES, deviceName } from "./names.ts";
 import type { Overlay } from "./overlay.ts";
@@ -11,7 +12,7 @@ export class Devices {
   readonly #dirty = new Map<string, Device>();
   readonly #clean: LRUCache<string, Device>;
   /** Current sessions of the devices in memory, by number: the hot path finds one by an integer. */
-  readonly #sessions = new Map<number, Session>();
+  readonly #sessions = new NumberMap<Session>();
   readonly #watched = new Map<string, number>();
 
   /** @param most clean devices kept in memory */
@@ -70,9 +71,9 @@ export class Devices {
 
   put(device: Device, session: Session): void {
     const former = device.session(session.publisher);
-    if (former !== undefined) this.#sessions.delete(former.number);
+    if (former !== undefined) this.#unlistSession(former);
     device.put(session);
-    this.#sessions.set(session.number, session);
+    this.#listSession(session);
   }
 
   /** Encodes what changed; afterwards every device may be evicted. */
@@ -109,6 +110,7 @@ export class Devices {
   clear(): void {
     this.#dirty.clear();
     this.#clean.clear();
+    for (const session of this.#sessions.items()) session.current = false;
     this.#sessions.clear();
   }
 
@@ -119,10 +121,20 @@ export class Devices {
 
   #list(device: Device): void {
     device.watched = this.#watched.has(device.id);
-    for (const session of device.sessions) this.#sessions.set(session.number, session);
+    for (const session of device.sessions) this.#listSession(session);
   }
 
   #unlist(device: Device): void {
-    for (const session of device.sessions) this.#sessions.delete(session.number);
+    for (const session of device.sessions) this.#unlistSession(session);
+  }
+
+  #listSession(session: Session): void {
+    session.current = true;
+    this.#sessions.set(session.number, session);
+  }
+
+  #unlistSession(session: Session): void {
+    session.current = false;
+    this.#sessions.delete(session.number);
   }
 }

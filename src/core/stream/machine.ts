@@ -102,7 +102,7 @@ export class StreamMachine implements Machine {
   #publish({ index, time, payload }: Entry): void {
     const number = publishSession(payload);
     const series = publishSeries(payload);
-    const session = this.devices.session(number) ?? this.#loadSession(number, payload);
+    const session = this.applied?.publishing(number) ?? this.devices.session(number) ?? this.#loadSession(number, payload);
     if (session === undefined || !isNext(series, session.last)) { // R27: applying checks again
       this.applied?.lost(number);
       return;
@@ -216,7 +216,7 @@ export class StreamMachine implements Machine {
       this.applied?.ended(former.number);
     }
     const session: Session = {
-      device, publisher: open.publisher, number: entry.index, last: 0, window: open.window, nonce: open.nonce, generation: open.generation,
+      last: 0, current: false, device, publisher: open.publisher, number: entry.index, window: open.window, nonce: open.nonce, generation: open.generation,
       attachment: 0, gateway: undefined, left: open.leaves, leftAt: leftAt(former, open.leaves), voids: [],
     };
     this.devices.touch(device);

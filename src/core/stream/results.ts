@@ -14,7 +14,9 @@ export type Result =
 
 /** Who is told the results: the admission while it leads. Called inside `apply`; must not change the machine. */
 export interface Applied {
-  /** The session's number was consumed; `code` says why it is void, 0 for a stored one. */
+  /** A publish of this session is being applied: the session itself, where it is at hand; the machine looks it up otherwise. */
+  publishing(session: number): Session | undefined;
+  /** The publish's number was consumed; `code` says why it is void, 0 for a stored one. */
   published(session: Session, series: number, code: number): void;
   /** The publish had no effect: its session is not current, or its number is not the next. */
   lost(session: number): void;

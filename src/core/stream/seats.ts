@@ -1,25 +1,32 @@
 // Seats: which gateway speaks for which device's session in this epoch, each under a handle, and what the leader has admitted of a session's series. Volatile; dropped when the leader is closed.
 
+import { assert } from "../../base/assert.ts";
+import { NumberMap } from "../../base/number-map.ts";
+import { Ring } from "../../base/ring.ts";
 import type { GatewayId } from "../hop.ts";
 import { publishNames } from "./commands.ts";
+import type { Devices } from "./devices.ts";
 import type { Session } from "./session.ts";
 
 /** A session as the leader admits to it. Invariant: applied ≤ tail. */
 export interface Admitted {
   readonly number: number;
-  readonly device: string;
-  readonly publisher: string;
   readonly window: number;
-  /** The names part of its publishes. */
-  readonly names: Uint8Array;
   /** Greatest series admitted: applied state plus the log's tail (R27). */
   tail: number;
   applied: number;
-  /** Numbers made void since the last ACK, `[series, code, …]`. */
-  voids: number[];
   /** Applied moved since the last ACK. */
   moved: boolean;
-  seats: Seat[];
+  /** The session as it was when it was last looked up; stale when it is not `current`. */
+  state: Session;
+  /** Who speaks for it: mostly one, and no more as a rule. */
+  seats: readonly Seat[];
+  /** Numbers made void since the last ACK, `[series, code, …]`. */
+  voids: number[];
+  /** The names part of its publishes, a character for each byte: shorter to reach than an array's bytes. */
+  readonly names: string;
+  readonly device: string;
+  readonly publisher: string;
 }
 
 export interface Seat {
@@ -38,8 +45,12 @@ export interface Seat {
 export class Seats {
   /** Handles only rise, over epochs too: one that a gateway still uses never means another session. */
   #lastHandle = 0;
-  readonly #byHandle = new Map<number, Seat>();
-  readonly #sessions = new Map<number, Admitted>();
+  readonly #byHandle = new NumberMap<Seat>();
+  readonly #sessions = new NumberMap<Admitted>();
+  /** The sessions of the publishes in the tail, in the log's order: applying finds its session without a look-up. */
+  readonly #publishes = new Ring<Admitted>();
+  /** Whose publish is being applied. */
+  applying: Admitted | undefined;
 
   get size(): number {
     return this.#byHandle.size;
@@ -53,6 +64,20 @@ export class Seats {
     return this.#sessions.get(number);
   }
 
+  /** The session's next number is taken: its publish enters the log at once. */
+  admit(session: Admitted, series: number): void {
+    session.tail = series;
+    this.#publishes.push(session);
+  }
+
+  /** The publish that was admitted first is applied now: its session, where that is current. */
+  publishing(number: number, devices: Devices): Session | undefined {
+    const session = (this.applying = this.#publishes.shift());
+    assert(session?.number === number, "an open leader's publishes are applied as it admitted them");
+    if (!session.state.current) session.state = devices.session(number) ?? session.state;
+    return session.state.current ? session.state : undefined;
+  }
+
   /** What is admitted of the session; `forget` lets go of it. */
   admitted(session: Session): Admitted {
     return this.#sessions.get(session.number) ?? this.#admit(session);
@@ -62,13 +87,13 @@ export class Seats {
   take(session: Session, by: Pick<Seat, "gateway" | "attachment" | "credential">, leaves: (seat: Seat) => void): Seat {
     const { gateway } = by;
     const admitted = this.admitted(session);
-    for (const seat of [...admitted.seats]) {
+    for (const seat of admitted.seats) {
       if (!sameGateway(seat.gateway, gateway)) leaves(seat);
       this.drop(seat);
     }
     this.#lastHandle += 1;
     const seat: Seat = { handle: this.#lastHandle, session: admitted, ...by, delivered: 0, handled: 0, cursorDue: false };
-    admitted.seats.push(seat);
+    admitted.seats = [...admitted.seats, seat];
     this.#byHandle.set(seat.handle, seat);
     this.#sessions.set(admitted.number, admitted);
     return seat;
@@ -92,17 +117,20 @@ export class Seats {
     this.#sessions.delete(session.number);
   }
 
-  *of(node: string, incarnation: number): Iterable<Seat> {
-    for (const seat of this.#byHandle.values()) if (seat.gateway.node === node && seat.gateway.incarnation <= incarnation) yield seat;
+  of(node: string, incarnation: number): Seat[] {
+    return this.#byHandle.items().filter(({ gateway }) => gateway.node === node && gateway.incarnation <= incarnation);
   }
 
   clear(): void {
+    this.#publishes.clear();
     this.#byHandle.clear();
     this.#sessions.clear();
   }
 
-  #admit({ number, device, publisher, window, last }: Session): Admitted {
-    const admitted: Admitted = { number, device: device.id, publisher, window, names: publishNames(device.id, publisher), tail: last, applied: last, voids: [], moved: false, seats: [] };
+  #admit(state: Session): Admitted {
+    const { number, device, publisher, window, last } = state;
+    const names = publishNames(device.id, publisher);
+    const admitted: Admitted = { number, window, tail: last, applied: last, moved: false, state, seats: [], voids: [], names, device: device.id, publisher };
     this.#sessions.set(number, admitted);
     return admitted;
   }

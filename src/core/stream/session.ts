@@ -5,13 +5,15 @@ import type { Reader, Writer } from "./bytes.ts";
 import type { Device } from "./device.ts";
 
 export interface Session {
+  /** Greatest series applied. */
+  last: number;
+  /** Not state: it is its publisher's newest, and its device is in memory. Else a reference to it is stale. */
+  current: boolean;
   readonly device: Device;
   /** "" for the device itself. */
   readonly publisher: string;
   /** The session's number: the log index of its open (R25). */
   readonly number: number;
-  /** Greatest series applied. */
-  last: number;
   readonly window: number;
   /** The greatest nonce of a HELLO that opened or resumed it (R25). */
   nonce: bigint;
@@ -47,7 +49,7 @@ export function readSession(from: Reader, device: Device): Session {
   const left = from.integer();
   const leftAt = from.integer();
   const voids = Array.from({ length: from.integer() }, () => from.integer());
-  return { device, publisher, number, last, window, nonce, generation, attachment, gateway, left, leftAt, voids };
+  return { last, current: false, device, publisher, number, window, nonce, generation, attachment, gateway, left, leftAt, voids };
 }
 
 /** A HELLO with a lower nonce than the stored one is an older one: it takes nothing over (R25). Asked at admission, and again when it is applied. */

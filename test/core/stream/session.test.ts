@@ -1,6 +1,7 @@
 // Sessions and series: R25, R26, R27, R29.
 
 import { describe, expect, test } from "vitest";
+import type { Entry } from "../../../src/core/entry.ts";
 import { PUBLISH_KIND } from "../../../src/core/hop.ts";
 import { Bench, body, GATEWAY, textOf } from "./driver.ts";
 
@@ -238,7 +239,9 @@ describe("PUBLISH (R27)", () => {
     const bench = new Bench().open();
     const { handle } = bench.device("d");
     bench.publish(handle, 1);
-    bench.entries.push({ ...bench.entries.at(-1)!, index: bench.entries.length + 1 });
+    bench.publish(handle, 2);
+    const [first, second] = bench.entries.slice(-2) as [Entry, Entry];
+    bench.entries[second.index - 1] = { ...second, payload: first.payload };
     bench.forget();
     bench.commit();
     expect(bench.stream("d").filter(({ type }) => type === "uplink")).toHaveLength(1);

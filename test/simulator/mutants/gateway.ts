@@ -33,8 +33,10 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "a rehop sends the newest first", rule: "R29", file: LINE,
-    find: "this.#keeper.forward(this, this.sent, this.backlog.at(i) as Frame);",
-    replace: "this.#keeper.forward(this, this.acked + this.backlog.size - i, this.backlog.at(this.backlog.size - 1 - i) as Frame);",
+    find: "for (let frame = this.#oldest; frame !== undefined; frame = frame.next) {\n      this.sent += 1;\n      this.#keeper.forward(this, this.sent, frame);",
+    replace:
+      "const frames: Frame[] = [];\n    for (let frame = this.#oldest; frame !== undefined; frame = frame.next) frames.unshift(frame);\n" +
+      "    this.sent = this.taken;\n    for (const [i, frame] of frames.entries()) {\n      this.#keeper.forward(this, this.taken - i, frame);",
     budget: 400,
   },
   {
@@ -45,8 +47,8 @@ export const GATEWAY_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "the backlog is let go with the first send", rule: "R29", file: LINE,
-    find: "this.backlog.push(frame);",
-    replace: 'if (this.state !== "attached") this.backlog.push(frame);',
+    find: "this.#push(frame);\n    // Frames not yet sent",
+    replace: 'if (this.state !== "attached") this.#push(frame);\n    // Frames not yet sent',
     budget: 400,
   },
   {
