@@ -57,7 +57,7 @@ export const streamMutants: Mutant[] = [
     name: "an older session's numbers are accepted",
     rule: "R25",
     file: `${STREAM}/devices.ts`,
-    find: "if (former !== undefined) this.#sessions.delete(former.number);",
+    find: "if (former !== undefined) this.#unlistSession(former);",
     replace: "",
     budget: 2000,
   },
