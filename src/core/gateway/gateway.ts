@@ -126,7 +126,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   tick(): void {
     const now = this.now;
     for (const waiting of this.#waiting) {
-      if (waiting instanceof Line && waiting.welcomed && waiting.backlog.size === 0) waiting.waitingSince = now; // nothing is held up
+      if (waiting instanceof Line && waiting.welcomed && waiting.backlog === 0) waiting.waitingSince = now; // nothing is held up
       if (this.#expired(waiting)) this.#giveUp(waiting);
       else if (now >= waiting.askAt && !sentOnce(waiting)) this.#ask(waiting);
     }

@@ -45,5 +45,8 @@ test("an idle line attaches at a new leader by itself, and shows its credential 
   rig.lead(2, "n2");
   rig.hops();
   rig.at(2 * LIMITS.askAgainMs);
-  expect(rig.hops()).toMatchObject([{ to: "n2", request: { type: "reattach", device: "a", credential } }, { to: "n2", request: { type: "reattach", device: "ab" } }]);
+  const hops = rig.hops();
+  expect(hops).toHaveLength(2);
+  expect(hops).toContainEqual(expect.objectContaining({ to: "n2", request: expect.objectContaining({ type: "reattach", device: "a", credential }) }));
+  expect(hops).toContainEqual(expect.objectContaining({ to: "n2", request: expect.objectContaining({ type: "reattach", device: "ab" }) }));
 });
