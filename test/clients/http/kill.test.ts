@@ -1,4 +1,4 @@
-// kill -9 of the broker in the middle of calls: every publish that resolved is in its stream, once, and nothing else is.
+// kill -9 of the broker in the middle of calls: every publish that resolved is in its stream, once, and nothing else is; a series is in its order.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ const DEVICES = ["d1", "d2", "d3"];
 /** Publishes that must have resolved before each kill. */
 const BETWEEN = 100;
 
-test("every resolved publish is stored once, over kills in mid-call", async () => {
+test("every resolved publish is stored once, over kills in mid-call, and a series in its order", async () => {
   const data = mkdtempSync(join(tmpdir(), "bellhop-http-kill-"));
   let node = await NodeProcess.start(data);
   const bellhop = connect({ brokers: node.http, retry: { baseMs: 20, mostMs: 200 }, concurrency: PUBLISHERS });
@@ -21,10 +21,13 @@ test("every resolved publish is stored once, over kills in mid-call", async () =
   let stop = false;
   let enough = 0;
   let whenEnough = (): void => undefined;
+  const series = await bellhop.publisher("ordered", { name: "planner" });
+  const inSeries: Promise<unknown>[] = [];
   const publishers = Array.from({ length: PUBLISHERS }, async (_, publisher) => {
     for (let i = 0; !stop; i += 1) {
       const payload = `${publisher}/${i}`;
       stored.set(payload, await bellhop.publish(DEVICES[i % DEVICES.length]!, payload));
+      if (publisher === 0) inSeries.push(series.publish(`s${inSeries.length}`));
       if (stored.size === enough) whenEnough();
     }
   });
@@ -40,6 +43,7 @@ test("every resolved publish is stored once, over kills in mid-call", async () =
     }
     stop = true;
     await Promise.all(publishers);
+    await Promise.all(inSeries);
     expect(stored.size).toBeGreaterThanOrEqual(KILLS * BETWEEN);
     const found = new Map<string, string>();
     for (const device of DEVICES) {
@@ -51,6 +55,9 @@ test("every resolved publish is stored once, over kills in mid-call", async () =
       }
     }
     expect(found).toEqual(new Map([...stored].map(([payload, { device, offset }]) => [payload, `${device}@${offset}`])));
+    const ordered: unknown[] = [];
+    for await (const page of bellhop.stream("ordered")) ordered.push(...page.entries.map(({ payload }) => payload));
+    expect(ordered).toEqual(inSeries.map((_, i) => `s${i}`));
   } finally {
     stop = true;
     await node.stop("SIGKILL");

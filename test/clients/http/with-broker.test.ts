@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type Bellhop, type BellhopError, connect, type Followed, type Page } from "../../../clients/http/src/index.ts";
+import { type Bellhop, type BellhopError, connect, type Followed, type Message, type Page } from "../../../clients/http/src/index.ts";
 import { type RunningBroker, runBroker } from "../../http/broker.ts";
 
 let broker: RunningBroker;
@@ -131,4 +131,70 @@ test("a change whose answer was lost is not taken for another's", async () => {
   await bellhop.state("d1").patch({ by: "another" }); // version 3
   const conflict = (await state.patch({ level: 9 }, { ifVersion: 2 }).catch((error: unknown) => error)) as BellhopError;
   expect(conflict).toMatchObject({ code: "version_conflict" });
+});
+
+test("a batch: a result for each message, in order; headers travel; the same keys again are duplicates", async () => {
+  const messages: Message[] = [
+    { device: "d1", payload: { on: true }, key: "a", headers: { "x-origin": "plan" } },
+    { device: "d2", payload: '{"n": 1.0}', contentType: "application/json", key: "b" },
+    { device: "d1", payload: Uint8Array.of(0, 200), key: "c" },
+    { device: "d1", payload: "late", key: "d", expires: 1000 },
+    { device: "..", payload: "nowhere", key: "e" },
+    { device: "d1", payload: "text", key: "f" },
+  ];
+  const outcome = async (): Promise<string[]> => (await bellhop.publishMany(messages)).map((one) => (one.ok ? `${one.offset}${one.duplicate ? " again" : ""}` : one.error.code));
+  expect(await outcome()).toEqual(["1", "1", "2", "expired", "bad_request", "3"]);
+  expect(await outcome()).toEqual(["1 again", "1 again", "2 again", "expired", "bad_request", "3 again"]);
+  const [json, bytes, text] = await entriesOf("d1");
+  expect(json).toMatchObject({ payload: { on: true }, headers: { "x-origin": "plan" }, contentType: "application/json" });
+  expect(bytes).toMatchObject({ encoding: "bytes", payload: Uint8Array.of(0, 200) });
+  expect(text).toMatchObject({ encoding: "text", payload: "text" });
+  const raw = await broker.call("GET", "/v1/devices/d2/stream");
+  expect(raw.text).toContain('"payload":{"n": 1.0}'); // JSON text passes as it was written
+  expect(await bellhop.publish("d1", { on: true }, { key: "a", headers: { "x-origin": "plan" } })).toMatchObject({ offset: "1", duplicate: true });
+});
+
+test("2500 messages in batches: each is stored once", async () => {
+  const results = await bellhop.publishMany(Array.from({ length: 2500 }, (_, i) => ({ device: "d1", payload: `m${i}` })));
+  expect(results.every(({ ok }) => ok)).toBe(true);
+  const offsets = results.map((result) => (result.ok ? Number(result.offset) : 0));
+  expect(new Set(offsets).size).toBe(2500);
+  expect(Math.max(...offsets)).toBe(2500);
+});
+
+test("a publish whose answers were all lost is asked for, and resolves", async () => {
+  const losing: typeof fetch = async (input, init) => {
+    const response = await fetch(input, init);
+    if (init?.method !== "POST") return response;
+    await response.arrayBuffer();
+    throw new TypeError("fetch failed");
+  };
+  const client = connect({ brokers: broker.http, fetch: losing, retry: { baseMs: 1, forMs: 1000 } });
+  expect(await client.publish("d1", "x", { key: "k" })).toEqual({ device: "d1", offset: "1", duplicate: true, key: "k" });
+  expect(await entriesOf("d1")).toHaveLength(1);
+  const deaf: typeof fetch = (input, init) => (init?.method === "POST" ? Promise.reject(new TypeError("fetch failed")) : fetch(input, init));
+  const other = connect({ brokers: broker.http, fetch: deaf, retry: { baseMs: 1, forMs: 1000 } });
+  await expect(other.publish("d1", "x", { key: "k2" })).rejects.toMatchObject({ code: "timed_out", outcome: { is: "absent", position: expect.stringMatching(/^\d+$/) as string } });
+});
+
+test("a series: in the order of the calls, refused ones told and passed over, gone on with after a restart, taken over", async () => {
+  const series = await bellhop.publisher("d1", { name: "planner" });
+  const results = await Promise.allSettled([
+    series.publish("m1"),
+    series.publish("late", { expires: 1000 }),
+    series.publish("x".repeat(300 * 1024)),
+    ...Array.from({ length: 40 }, (_, i) => series.publish(`m${i + 2}`)),
+  ]);
+  expect(results.slice(0, 3).map((result) => (result.status === "fulfilled" ? result.value.offset : (result.reason as BellhopError).code))).toEqual(["1", "expired", "too_large"]);
+  expect((await entriesOf("d1")).map(({ payload }) => payload)).toEqual(Array.from({ length: 41 }, (_, i) => `m${i + 1}`));
+
+  const again = await connect({ brokers: broker.http }).publisher("d1", { name: "planner", nonce: series.nonce });
+  expect(again).toMatchObject({ session: series.session, next: 44 });
+  expect(await again.publish("m42")).toMatchObject({ offset: "42", series: "44", duplicate: false });
+  expect((await entriesOf("d1")).at(-1)).toMatchObject({ type: "downlink", publisher: "planner", series: "44", payload: "m42" });
+
+  const other = await bellhop.publisher("d1", { name: "planner" });
+  expect(other.next).toBe(1);
+  await expect(again.publish("m43")).rejects.toMatchObject({ code: "taken_over", device: "d1" });
+  expect(await other.publish("theirs")).toMatchObject({ offset: "43" });
 });
