@@ -31,6 +31,12 @@ export interface Explanation extends DeviceView {
   readonly key?: { readonly key: string; readonly is: "stored" | "absent" | "forgotten"; readonly offset: string; readonly position: string };
 }
 
+/** What is absent or null is as the broker keeps it. */
+export interface Retain {
+  readonly retainSeconds?: number | null;
+  readonly retainEntries?: number | null;
+}
+
 export interface SignalOption {
   readonly signal?: AbortSignal;
 }
@@ -60,30 +66,32 @@ export class KnownDevice {
 
   /** @throws BellhopError `unknown_device` … */
   async get(options: SignalOption = {}): Promise<DeviceView> {
-    return (await this.#ask("GET", this.#path, options)) as DeviceView;
+    return (await this.#get(this.#path, options)) as DeviceView;
   }
 
-  /** Makes it known before its first message. Does nothing where it is known. @throws BellhopError */
-  async create(options: SignalOption = {}): Promise<void> {
-    await this.#ask("PUT", this.#path, options);
+  /** Makes it known before its first message; with `retain`, how much of its stream is kept, instead of what the broker keeps of all. @throws BellhopError */
+  async create(options: SignalOption & { readonly retain?: Retain } = {}): Promise<DeviceView> {
+    const { retain, signal } = options;
+    const content = retain === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(retain) };
+    const answer = await this.#calls.call({ method: "PUT", path: this.#path, device: this.#device, signal, ...content });
+    return recordOf(parseJson(answer.text)) as unknown as DeviceView;
   }
 
-  /** Removes it with its state; the broker is the one to tell what becomes of its entries. @throws BellhopError */
+  /** Removes it with its stream, state and keys. @throws BellhopError `unknown_device` … */
   async remove(options: SignalOption = {}): Promise<void> {
-    await this.#ask("DELETE", this.#path, options);
+    await this.#calls.call({ method: "DELETE", path: this.#path, device: this.#device, signal: options.signal });
   }
 
   /** Where its stream is, who leads it, what waits and why; with `offset` or `key`, whether that is stored. @throws BellhopError */
   async explain(options: SignalOption & { readonly offset?: string; readonly key?: string } = {}): Promise<Explanation> {
     const { offset, key } = options;
     const query = new URLSearchParams({ ...(offset === undefined ? {} : { offset }), ...(key === undefined ? {} : { key }) });
-    const explained = (await this.#ask("GET", `${this.#path}/explain?${query.toString()}`, options)) as Explanation;
+    const explained = (await this.#get(`${this.#path}/explain?${query.toString()}`, options)) as Explanation;
     const entry = explained.offset?.entry;
     return entry === undefined ? explained : { ...explained, offset: { ...explained.offset!, entry: entryOf(entry) } };
   }
 
-  async #ask(method: "GET" | "PUT" | "DELETE", path: string, { signal }: SignalOption): Promise<unknown> {
-    const answer = await this.#calls.call({ method, path, device: this.#device, signal });
-    return answer.text === "" ? undefined : recordOf(parseJson(answer.text));
+  async #get(path: string, { signal }: SignalOption): Promise<unknown> {
+    return recordOf(parseJson((await this.#calls.call({ method: "GET", path, device: this.#device, signal })).text));
   }
 }

@@ -32,14 +32,14 @@ export async function* feed(calls: Calls, options: FeedOptions): AsyncGenerator<
   const { after = "end", types } = options;
   const path = `/v1/feed?${new URLSearchParams({ after, ...(types === undefined ? {} : { type: types.join(",") }) }).toString()}`;
   // Behind the last position the broker brings entries again; it tells a position at least once a second, so that these stay few.
-  const sincePosition = new Map<string, number>();
+  const sincePosition = new Map<string, FeedEntry>();
   let position = "";
   for await (const { event, data, id } of followEvents(calls, (from) => following(path, from), options)) {
     if (event === "gap") yield { type: "gap", ...recordOf(parseJson(data)) } as FeedGap;
     else if (event === "message") {
       const entry = entryOf(parseJson(data)) as FeedEntry;
-      if (Number(entry.offset) > (sincePosition.get(entry.device) ?? 0)) {
-        sincePosition.set(entry.device, Number(entry.offset));
+      if (isNewer(entry, sincePosition.get(entry.device))) {
+        sincePosition.set(entry.device, entry);
         yield entry;
       }
     }
@@ -49,4 +49,9 @@ export async function* feed(calls: Calls, options: FeedOptions): AsyncGenerator<
       yield { type: "position", position };
     }
   }
+}
+
+/** A device that was removed begins anew at offset 1, and later. */
+function isNewer(entry: FeedEntry, last: FeedEntry | undefined): boolean {
+  return last === undefined || Number(entry.offset) > Number(last.offset) || entry.time > last.time;
 }

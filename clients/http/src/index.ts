@@ -1,7 +1,7 @@
 // What @bellhop/http offers.
 
 export { Bellhop, type BellhopOptions, connect, type RetryOptions } from "./bellhop.ts";
-export type { DeviceView, Explanation, KnownDevice } from "./devices.ts";
+export type { DeviceView, Explanation, KnownDevice, Retain } from "./devices.ts";
 export type { Entry, EntryType, Gap, Json, JsonObject } from "./entries.ts";
 export { BellhopError, type BrokerCode, type ClientCode, type Code, type Outcome } from "./errors.ts";
 export type { FeedEntry, FeedGap, FeedItem, FeedOptions, FeedPosition } from "./feed.ts";

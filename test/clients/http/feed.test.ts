@@ -12,8 +12,8 @@ afterEach(() => server.stop());
 
 const position = (id: string): string => `id: ${id}\n\n`;
 
-function entry(device: string, offset: number): string {
-  const fields = { device, offset: String(offset), time: "2026-11-20T12:00:00.000Z", type: "uplink", publisher: "", headers: {}, contentType: "text/plain" };
+function entry(device: string, offset: number, second = "00"): string {
+  const fields = { device, offset: String(offset), time: `2026-11-20T12:00:${second}.000Z`, type: "uplink", publisher: "", headers: {}, contentType: "text/plain" };
   return `data: ${JSON.stringify({ ...fields, encoding: "text", payload: "x" })}\n\n`;
 }
 
@@ -40,6 +40,11 @@ test("after a cut it goes on behind the last position, and leaves out what it ha
   expect(await take(10, { after: "start" })).toEqual(["at P0", "a 1", "b 7", "at P1", "a 2", "c 1", "b 8", "a 3", "at P2", "a 4"]);
   expect(server.asked.map(({ headers }) => headers["last-event-id"])).toEqual([undefined, "P1", "P1", "P2"]);
   expect(server.asked.map(({ url }) => url)).toEqual(Array(4).fill("/v1/feed?after=start"));
+});
+
+test("a device that was removed and came back begins anew", async () => {
+  server.script(events(position("P0") + entry("a", 1) + entry("a", 2) + entry("a", 1, "03"), "cut"), events(entry("a", 1, "03") + entry("a", 2, "04")));
+  expect(await take(5)).toEqual(["at P0", "a 1", "a 2", "a 1", "a 2"]);
 });
 
 test("gaps: of a device, and of a bucket; only some types", async () => {
