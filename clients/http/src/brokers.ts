@@ -38,7 +38,6 @@ export class Brokers {
 
   worked(broker: Broker): void {
     broker.failures = 0;
-    broker.restsUntil = 0;
   }
 
   failed(broker: Broker, now: number): void {

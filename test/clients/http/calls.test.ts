@@ -197,6 +197,8 @@ test("rests double and end with the first success; when all rest, the one that w
   expect(brokers.next(1600)).toBe(second);
   brokers.worked(second);
   expect(brokers.next(9000)).toBe(second); // it stays where it works
+  brokers.failed(second, 9000);
+  expect(second.restsUntil).toBe(10_000); // the first rest again
 });
 
 test("the leader's hint is followed within the list only: the key goes nowhere else", async () => {

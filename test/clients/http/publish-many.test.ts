@@ -50,8 +50,9 @@ test("a batch that is lost as a whole goes again as it was", async () => {
   expect(server.asked).toHaveLength(4);
 });
 
-test("answers that are fewer than the lines are not guessed at", async () => {
-  server.script((response) => response.writeHead(200, { "content-type": "application/x-ndjson" }).end('{"offset":"1"}\n'), lines(() => "7"));
+test("answers that are fewer or more than the lines are not guessed at", async () => {
+  const answered = (count: number): Script => (response) => response.writeHead(200, { "content-type": "application/x-ndjson" }).end('{"offset":"1"}\n'.repeat(count));
+  server.script(answered(1), answered(3), lines(() => "7"));
   expect(short(await client().publishMany([{ device: "a", payload: "x" }, { device: "b", payload: "y" }]))).toEqual(["7", "7"]);
 });
 

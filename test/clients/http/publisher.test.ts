@@ -94,6 +94,7 @@ test("refused for good: that one is told, its number is spent, and the next ones
   expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
   expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ code: "too_large", device: "d1" });
   expect(session.stored).toEqual(["m1", "m3", "m4"]);
+  expect(publisher.waiting).toBe(0);
 });
 
 test("taken over: everything that waits is told so, and all that comes after", async () => {
