@@ -2,6 +2,7 @@
 
 import type { Calls } from "./calls.ts";
 import { type Entry, entryOf, parseJson, recordOf } from "./entries.ts";
+import { devicePath } from "./path.ts";
 
 export interface DeviceView {
   readonly device: string;
@@ -61,7 +62,7 @@ export class KnownDevice {
   constructor(calls: Calls, device: string) {
     this.#calls = calls;
     this.#device = device;
-    this.#path = `/v1/devices/${encodeURIComponent(device)}`;
+    this.#path = devicePath(device);
   }
 
   /** @throws BellhopError `unknown_device` … */

@@ -20,7 +20,9 @@ export interface Interruption {
 
 export interface FollowSettings {
   readonly signal?: AbortSignal | undefined;
+  /** Told of every lost connection and every refusal that may pass. */
   readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
+  /** So long without a byte is taken for a dead connection, instead of 45,000. Milliseconds. */
   readonly silentMs?: number | undefined;
 }
 

@@ -6,6 +6,7 @@ import { parseJson, recordOf } from "./entries.ts";
 import { BellhopError, clientError, type Outcome, problemError } from "./errors.ts";
 import { limited } from "./limit.ts";
 import { expiryText, lineOf, type Message, type MessageOptions, packed, type Payload, type Stored } from "./messages.ts";
+import { devicePath } from "./path.ts";
 
 /** Asking what became of a publish takes at most so long, and no longer than the client's time for a call. Milliseconds. */
 const SETTLE_MS = 5000;
@@ -35,7 +36,7 @@ export async function publish(calls: Calls, device: string, payload: Payload, op
   try {
     const answer = await calls.call({
       method: "POST",
-      path: `/v1/devices/${encodeURIComponent(device)}/messages`,
+      path: `${devicePath(device)}/messages`,
       headers: { "content-type": contentType, "idempotency-key": key, ...expires },
       body,
       device,
@@ -157,7 +158,7 @@ async function lastWord(calls: Calls, result: Result, signal: AbortSignal | unde
 
 /** Stored is no error. @throws the error, with what the broker says */
 async function settled(calls: Calls, device: string, key: string, timedOut: BellhopError, signal: AbortSignal | undefined): Promise<Stored> {
-  const path = `/v1/devices/${encodeURIComponent(device)}/messages?key=${encodeURIComponent(key)}`;
+  const path = `${devicePath(device)}/messages?key=${encodeURIComponent(key)}`;
   const told = await askedFor(calls, path, device, signal);
   if (told.is === "stored") return { device, offset: told.offset!, duplicate: true, key };
   throw timedOut.with({ outcome: told });

@@ -6,6 +6,7 @@ import { parseJson, recordOf } from "./entries.ts";
 import { BellhopError, clientError, type Outcome } from "./errors.ts";
 import { type Limited, limited } from "./limit.ts";
 import { expiryText, packed, type Payload } from "./messages.ts";
+import { devicePath } from "./path.ts";
 import { askedFor } from "./publish.ts";
 
 /** Requests of one publisher under way at once. What overtakes another on its way is refused as a gap and sent again, so that more would gain little. */
@@ -38,9 +39,9 @@ interface Item {
   readonly body: string | Uint8Array<ArrayBuffer>;
   readonly headers: Readonly<Record<string, string>>;
   state: "waiting" | "under way" | "done";
-  /** It has been under way once: the broker may have it. */
-  wasSent: boolean;
-  /** The first number that was open when this one was refused as a gap: it goes again when that one is done. */
+  /** The first number that was open when it was sent last: all before were answered. 0: never sent. */
+  firstWhenSent: number;
+  /** The first number that was open when it was refused as a gap: it goes again when that one is done. */
   heldBy: number;
   readonly resolve: (stored: InSeries) => void;
   readonly reject: (error: BellhopError) => void;
@@ -48,7 +49,7 @@ interface Item {
 
 /** @throws BellhopError `taken_over` where a greater nonce stands, and others */
 export async function openPublisher(calls: Calls, device: string, { name, nonce, signal }: PublisherOptions): Promise<Publisher> {
-  const path = `/v1/devices/${encodeURIComponent(device)}/publishers`;
+  const path = `${devicePath(device)}/publishers`;
   const open = async (chosen: bigint | string): Promise<Publisher> => {
     const body = JSON.stringify({ publisher: name, nonce: String(chosen) });
     const answer = await calls.call({ method: "POST", path, headers: { "content-type": "application/json" }, body, device, signal });
@@ -125,7 +126,7 @@ export class Publisher {
     const headers = { "content-type": contentType, ...(options.expires === undefined ? {} : { "bellhop-expires": expiryText(options.expires) }) };
     return new Promise((resolve, reject) => {
       if (this.#items.length === 0) this.#movedAt = performance.now();
-      this.#items.push({ series: this.#following, body, headers, state: "waiting", wasSent: false, heldBy: 0, resolve, reject });
+      this.#items.push({ series: this.#following, body, headers, state: "waiting", firstWhenSent: 0, heldBy: 0, resolve, reject });
       this.#following += 1;
       this.#send();
     });
@@ -140,11 +141,11 @@ export class Publisher {
   /** Sends what may go: the first numbers, in their order. */
   #send(): void {
     if (this.#isPaused || this.#ended !== undefined) return;
-    const first = this.#items[0]?.series;
+    const first = this.#items[0]?.series ?? 0;
     for (const item of this.#items.slice(0, this.#mostUnderWay)) {
       if (item.state !== "waiting" || (item.heldBy === first && item.series !== first)) continue;
       item.state = "under way";
-      item.wasSent = true;
+      item.firstWhenSent = first;
       void this.#attempt(item);
     }
   }
@@ -175,8 +176,8 @@ export class Publisher {
     item.state = "waiting";
     const first = this.#items[0]!.series;
     if (error.code === "gap") {
-      // The first one is the oldest that is not answered: what is expected before it had been acknowledged.
-      if (Number(error.expected) < first) return this.#end(error);
+      // What is expected had been acknowledged before this was sent: the broker has lost it.
+      if (Number(error.expected) < item.firstWhenSent) return this.#end(error);
       item.heldBy = first;
       this.#send();
     } else if (error.retryable) {
@@ -219,7 +220,7 @@ export class Publisher {
 
   async #settle(item: Item, error: BellhopError): Promise<void> {
     const unsent: Outcome = { is: "unsent" };
-    const told = item.wasSent ? await askedFor(this.#calls, `${this.#path}/${item.series}`, this.device, undefined) : unsent;
+    const told = item.firstWhenSent > 0 ? await askedFor(this.#calls, `${this.#path}/${item.series}`, this.device, undefined) : unsent;
     if (told.is !== "stored") item.reject(error.with({ outcome: told }));
     else item.resolve(this.#stored(item, undefined, true));
   }

@@ -3,6 +3,7 @@
 import type { Answer, Calls } from "./calls.ts";
 import { type JsonObject, parseJson, recordOf } from "./entries.ts";
 import { BellhopError } from "./errors.ts";
+import { devicePath } from "./path.ts";
 
 export interface Document {
   /** 0: never written. */
@@ -40,7 +41,7 @@ export class State {
   constructor(calls: Calls, device: string) {
     this.#calls = calls;
     this.#device = device;
-    this.#path = `/v1/devices/${encodeURIComponent(device)}/state`;
+    this.#path = `${devicePath(device)}/state`;
   }
 
   /** Both documents. `at`: once this offset is applied, such as the one that a change answered. @throws BellhopError */

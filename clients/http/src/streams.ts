@@ -3,6 +3,7 @@
 import type { Call, Calls } from "./calls.ts";
 import { type Entry, type EntryType, entryOf, type Gap, gapOf, parseJson, recordOf } from "./entries.ts";
 import { followEvents, type FollowSettings } from "./follow.ts";
+import { devicePath } from "./path.ts";
 
 export interface StreamOptions {
   /** Entries behind this offset; "0", the default, for all that are kept. */
@@ -51,7 +52,7 @@ export async function* follow(calls: Calls, device: string, options: FollowOptio
   // `end` is made an offset first: a connection lost before its first event would else skip what came meanwhile.
   const start = after === "end" ? await endOf(calls, device, signal) : after;
   if (start === undefined) return;
-  const path = `${streamPath(device)}?${query({ after: start, types })}`;
+  const path = `${devicePath(device)}/stream?${query({ after: start, types })}`;
   for await (const { event, data } of followEvents(calls, (position) => following(path, position, device), options)) {
     if (event === "gap") yield gapOf(parseJson(data));
     else if (event === "message") yield entryOf(parseJson(data));
@@ -69,7 +70,7 @@ async function endOf(calls: Calls, device: string, signal: AbortSignal | undefin
 }
 
 async function readPage(calls: Calls, device: string, options: StreamOptions): Promise<Page> {
-  const path = `${streamPath(device)}?${query(options)}`;
+  const path = `${devicePath(device)}/stream?${query(options)}`;
   const answer = await calls.call({ method: "GET", path, device, signal: options.signal });
   const { entries, next, earliest, gap } = recordOf(parseJson(answer.text));
   const read = { entries: (entries as readonly unknown[]).map(entryOf), next: String(next), earliest: String(earliest) };
@@ -80,10 +81,6 @@ async function readPage(calls: Calls, device: string, options: StreamOptions): P
 export function following(path: string, position: string, device?: string): Call {
   const headers = { accept: "text/event-stream", "cache-control": "no-store", ...(position === "" ? {} : { "last-event-id": position }) };
   return { method: "GET", path, headers, ...(device === undefined ? {} : { device }) };
-}
-
-function streamPath(device: string): string {
-  return `/v1/devices/${encodeURIComponent(device)}/stream`;
 }
 
 function query({ after, limit, types }: { readonly after?: string; readonly limit?: number; readonly types?: readonly EntryType[] | undefined }): string {

@@ -65,6 +65,26 @@ test("messages are stored in the order of the calls, several under way at once",
   expect(series.waiting).toBe(0);
 });
 
+test("a gap that is told late, when what it expected has been stored since, ends nothing", async () => {
+  const session = new Session();
+  let late: (() => void) | undefined;
+  session.disturb = (number, asked) => {
+    if (number === 1 && late === undefined) return (response) => void setTimeout(() => session.answer(response, asked), 1); // until 2 has overtaken it
+    if (number !== 2 || late !== undefined) return undefined;
+    const gap = session.take(number, asked);
+    return (response) => {
+      late = () => gap(response, asked);
+    };
+  };
+  const publisher = await open(session);
+  const second = Promise.all(["m1", "m2"].map((word) => publisher.publish(word)));
+  while (session.expected < 2 || late === undefined) await new Promise((resolve) => setImmediate(resolve));
+  while (publisher.waiting > 1) await new Promise((resolve) => setImmediate(resolve)); // 1 is answered
+  late();
+  expect((await second).map(({ series }) => series)).toEqual(["1", "2"]);
+  expect(session.stored).toEqual(["m1", "m2"]);
+});
+
 test("lost requests, lost answers, refusals that pass: each is stored once, in order", async () => {
   const session = new Session();
   let calls = 0;
