@@ -8,6 +8,7 @@ import type { ControlLog } from "./control/port.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { startDeviceServer } from "./device/server.ts";
 import { Reloader } from "./doors/reload.ts";
+import { firstKey } from "./http/first-key.ts";
 import { startHttpServer } from "./http/server.ts";
 import { RunningNode } from "./node/node.ts";
 import { createLog, type Log } from "./observe/log.ts";
@@ -157,6 +158,8 @@ async function startIncarnation(
       relay.connect,
     );
     undo.unshift(() => node.stop());
+    const adminKeyFile = await firstKey(node.keys, settings);
+    if (adminKeyFile !== undefined) log.warn({ code: "admin_key_made", file: adminKeyFile }, "no API key was there: an administrator's key is in this file; make others with `bellhop key add`");
     const reloader = new Reloader(settings, source, log, (next, certificates) => {
       log.level = next.logLevel;
       device.reload(next, certificates);

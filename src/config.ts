@@ -41,7 +41,17 @@ interface ChoiceSetting<Choice extends string> {
   readonly reloads?: true;
 }
 
-type Setting = NumberSetting | TextSetting | ChoiceSetting<string>;
+/** Given by the environment, or a file that it names; shown nowhere. */
+interface SecretSetting {
+  readonly kind: "secret";
+  readonly default: "";
+  readonly pattern: RegExp;
+  readonly form: string;
+  readonly what: string;
+  readonly reloads?: true;
+}
+
+type Setting = NumberSetting | TextSetting | ChoiceSetting<string> | SecretSetting;
 
 type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets" | "requests/s" | "messages/s" | "connections/s" | "nodes" | "copies";
 
@@ -89,6 +99,19 @@ export const SETTINGS = {
   advertiseHttp: advertised("HTTP"),
   advertiseDevice: advertised("device"),
   advertisePeer: advertised("peer"),
+  auth: {
+    kind: "choice",
+    choices: ["off", "required"],
+    default: "off",
+    what: "required: HTTP calls need an API key, devices a token or a certificate. off: whoever reaches a port may do everything, so the ports must be loopback.",
+  },
+  adminKey: {
+    kind: "secret",
+    default: "",
+    pattern: /^(?:[\x21-\x7e]{32,255})?$/,
+    form: "32 to 255 visible characters",
+    what: "An administrator's API key beside those made by `bellhop key add`; by BELLHOP_ADMIN_KEY or BELLHOP_ADMIN_KEY_FILE only.",
+  },
   logLevel: reloaded({
     kind: "choice",
     choices: ["fatal", "error", "warn", "info", "debug", "trace", "silent"],
@@ -224,7 +247,7 @@ export function variableOf(name: string): string {
 }
 
 /** Variables that the command line reads itself. */
-const OTHER_VARIABLES = ["BELLHOP_CONFIG", "BELLHOP_CA"];
+const OTHER_VARIABLES = ["BELLHOP_CONFIG", "BELLHOP_CA", "BELLHOP_KEY", "BELLHOP_KEY_FILE", "BELLHOP_TOKEN", "BELLHOP_TOKEN_FILE"];
 
 /**
  * Reads the settings: flags > environment > file > default. `flags` has the values by the setting's name (`maxPayloadBytes`), as written.
@@ -354,6 +377,8 @@ function parse(name: SettingName, given: unknown): string | number | { readonly 
     case "choice":
       if (typeof given === "string" && setting.choices.includes(given)) return given;
       return { problem: `must be one of ${setting.choices.join(", ")}, not ${JSON.stringify(given)}.` };
+    case "secret":
+      return typeof given === "string" && setting.pattern.test(given) ? given : { problem: `must be ${setting.form}.` };
     case "text":
     case "address":
       if (typeof given !== "string" || !setting.pattern.test(given)) {
@@ -396,11 +421,13 @@ function contradictions(settings: Settings): string[] {
   }
   for (const name of ["http", "device", "peer"] as const) {
     const { host } = hostAndPort(settings[name]);
-    if (!isLoopback(host)) {
+    if (isLoopback(host)) continue; // F3
+    if (name === "peer") {
+      problems.push(`peer (${settings.peer}) is beyond loopback, and this version asks nodes for no credentials: whoever reaches the port could be a node. Listen on 127.0.0.1 or [::1].`);
+    } else if (settings.auth === "off") {
       problems.push(
-        `${name} (${settings[name]}) is beyond loopback, and this version checks no credentials: ` +
-          `whoever reaches the port could read and publish. ` +
-          `Listen on 127.0.0.1 or [::1], and let a proxy or a tunnel on this machine that checks credentials reach it.`,
+        `${name} (${settings[name]}) is beyond loopback, and auth is off: whoever reaches the port could read and publish. ` +
+          `Set auth to required (--auth required, BELLHOP_AUTH=required), or listen on 127.0.0.1 or [::1].`,
       );
     }
   }
@@ -452,6 +479,8 @@ export interface SettingLine {
   /** A reload takes it; else a restart is needed. */
   readonly reloads: boolean;
   readonly what: string;
+  /** Not to be given as a flag, and never shown. */
+  readonly isSecret: boolean;
 }
 
 export function describeSettings(): readonly SettingLine[] {
@@ -462,10 +491,11 @@ export function describeSettings(): readonly SettingLine[] {
       flag: flagOf(name),
       variable: variableOf(name),
       unit: setting.kind === "number" ? setting.unit : "",
-      default: name === "zone" ? "the host's name" : String(setting.default),
+      default: name === "zone" ? "the host's name" : setting.kind === "secret" ? "none" : String(setting.default),
       range: rangeOf(setting),
       reloads: setting.reloads === true,
       what: setting.what,
+      isSecret: setting.kind === "secret",
     };
   });
 }
@@ -484,7 +514,11 @@ export interface EffectiveSetting {
 
 /** What `config show --effective` prints: each value and where it comes from. */
 export function describeEffective(loaded: LoadedSettings): readonly EffectiveSetting[] {
-  return describeSettings().map(({ name, unit }) => ({ name, value: loaded.settings[name], unit, source: loaded.sources[name] }));
+  return describeSettings().map(({ name, unit }) => ({ name, value: shown(name, loaded.settings[name]), unit, source: loaded.sources[name] }));
+}
+
+function shown(name: SettingName, value: string | number): string | number {
+  return SETTINGS[name].kind === "secret" && value !== "" ? "[secret]" : value;
 }
 
 /** The table of docs/configuration.md. */

@@ -6,7 +6,7 @@ import { dirname, resolve } from "node:path";
 import { CliError } from "./exit.ts";
 
 /** What a data directory holds (docs/storage.md); a lock that is being taken has the process's id in its name. */
-const OURS = /^(?:store-id|lock|log|control|state\.lmdb)(?:[.-].*)?$/;
+const OURS = /^(?:store-id|lock|log|control|state\.lmdb|admin\.key)(?:[.-].*)?$/;
 /** What a new file system or its tools put there. */
 const NOBODYS = /^(?:lost\+found$|\.)/;
 

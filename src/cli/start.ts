@@ -20,6 +20,7 @@ const COMMON: readonly SettingName[] = ["node", "data", "http", "device", "zone"
 export function startCommand(): Command {
   const command = new Command("start").description("start a node with everything embedded").option("--config <file>", "settings as JSON (default: ./bellhop.json where there is one)");
   for (const line of describeSettings()) {
+    if (line.isSecret) continue; // a command line is seen by everyone on the machine
     const common = COMMON.includes(line.name);
     const option = new Option(`${line.flag} <value>`, `${line.what} (default: ${line.default})`);
     command.addOption(common ? option : option.hideHelp());

@@ -24,10 +24,12 @@ export interface Followed {
   readonly types: readonly EntryType[] | undefined;
   /** Watches the stream already; closed at the end. */
   readonly arrival: Arrival;
+  /** The key it was asked for with is revoked or has expired. */
+  readonly ended: AbortSignal;
 }
 
 /** Resolves when the client has gone, reads too slowly, or the server stops. At most one page and the socket's own buffer wait unsent. */
-export async function follow(context: HttpContext, response: ServerResponse, { device, after, types, arrival }: Followed): Promise<void> {
+export async function follow(context: HttpContext, response: ServerResponse, { device, after, types, arrival, ended }: Followed): Promise<void> {
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   response.on("error", () => gone.abort());
@@ -37,7 +39,8 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
   let text = `retry: ${RETRY_MS}\n\n`;
   try {
     while (!gone.signal.aborted && !context.stopping.aborted) {
-      if (text !== "" && !response.write(text) && !(await drained(response, gone.signal))) break;
+      if (ended.aborted) throw new BellhopError("unauthenticated", "The key was revoked or has expired.");
+      if (text !== "" && !response.write(text) && !(await drained(response, gone.signal, ended))) break;
       const page = await context.node.read(device, { after: position, ...select });
       text = events(page);
       const moved = page.next !== position;
@@ -49,8 +52,8 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
       }
       // What is there but could not be read just now is read again soon.
       const quietMs = position < page.end ? READ_AGAIN_MS : COMMENT_MS;
-      const came = await arrival.past(page.end, quietMs, gone.signal, context.stopping);
-      if (!came && quietMs === COMMENT_MS) text = `: nothing for ${COMMENT_MS / 1000} s\nid: ${position}\n\n`;
+      const came = await arrival.past(page.end, quietMs, gone.signal, context.stopping, ended);
+      if (!came && !ended.aborted && quietMs === COMMENT_MS) text = `: nothing for ${COMMENT_MS / 1000} s\nid: ${position}\n\n`;
     }
   } catch (error) {
     const known = error instanceof BellhopError;
@@ -72,12 +75,13 @@ function events(page: StreamPage): string {
 }
 
 /** True once the socket's buffer is empty again; false when the reader has gone or is too slow, which destroys the connection. */
-function drained(response: ServerResponse, gone: AbortSignal): Promise<boolean> {
+function drained(response: ServerResponse, gone: AbortSignal, ended: AbortSignal): Promise<boolean> {
   return new Promise((resolve) => {
     const settle = (ok: boolean): void => {
       clearTimeout(timer);
       response.off("drain", onDrain);
       gone.removeEventListener("abort", onGone);
+      ended.removeEventListener("abort", onGone);
       resolve(ok);
     };
     const onDrain = (): void => settle(true);
@@ -88,5 +92,6 @@ function drained(response: ServerResponse, gone: AbortSignal): Promise<boolean> 
     }, SLOW_READER_MS);
     response.on("drain", onDrain);
     gone.addEventListener("abort", onGone);
+    ended.addEventListener("abort", onGone);
   });
 }

@@ -17,6 +17,10 @@ export const DeviceParams = Type.Object({
   }),
 });
 
+/** What credentials and keys are called. */
+export const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+export const Named = Type.String({ pattern: NAME.source });
+
 export const Problem = Type.Object(
   {
     type: Type.String(),

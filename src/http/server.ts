@@ -17,15 +17,18 @@ import { beginRequest, endRequest, isTraced, within, type RequestTrace } from ".
 import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
+import { guard, KeyRing } from "./auth.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
 import { httpReadings, RouteCounts } from "./counts.ts";
 import { refuseUnknownParameters } from "./query.ts";
 import { ConnectionLimit } from "./connections.ts";
 import { RequestRates } from "./rates.ts";
 import { batchRoutes } from "./routes/batch.ts";
+import { credentialRoutes } from "./routes/credentials.ts";
 import { deviceRoutes } from "./routes/devices.ts";
 import { errorRoutes } from "./routes/errors.ts";
 import { healthRoutes } from "./routes/health.ts";
+import { keyRoutes } from "./routes/keys.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { publisherRoutes } from "./routes/publishers.ts";
 import { stateRoutes } from "./routes/state.ts";
@@ -147,9 +150,12 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
     if (context.stopping.aborted && request.url.startsWith("/v1/")) throw new BellhopError("stopping");
     connections.check(request, reply);
     rates.take(request, reply);
-    refuseForeignPages(request);
+    refuseForeignPages(request, settings.auth === "off");
     done();
   });
+  const ring = settings.auth === "off" ? undefined : new KeyRing(context.node.keys, settings.adminKey);
+  guard(server, ring);
+  server.addHook("onClose", async () => ring?.close());
   // A client that keeps its connection would hold the stop up until it is cut.
   server.addHook("onSend", (_request, reply, _payload, done) => {
     if (context.stopping.aborted) void reply.header("connection", "close");
@@ -165,9 +171,16 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
         description: "One stream per device, on disk before it is answered, once, in order.",
         license: { name: "Apache-2.0", identifier: "Apache-2.0" },
       },
+      ...(settings.auth === "off" ? {} : { security: [{ key: [] }] }),
+      components: { securitySchemes: { key: { type: "http", scheme: "bearer", description: "An API key, where `auth` is `required`." } } },
     },
   });
-  await server.register(swaggerUi, { routePrefix: "/docs" });
+  await server.register(async (pages) => {
+    pages.addHook("onRoute", (route) => {
+      route.config = { ...route.config, role: "anyone" };
+    });
+    await pages.register(swaggerUi, { routePrefix: "/docs" });
+  });
   await server.register(async (routes) => {
     messageRoutes(routes, context);
     batchRoutes(routes, context);
@@ -175,10 +188,12 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
     streamRoutes(routes, context);
     stateRoutes(routes, context);
     deviceRoutes(routes, context);
+    credentialRoutes(routes, context);
+    keyRoutes(routes, context);
     healthRoutes(routes, context);
     errorRoutes(routes);
   });
-  server.get("/openapi.json", { schema: { hide: true } }, () => server.swagger());
+  server.get("/openapi.json", { config: { role: "anyone" }, schema: { hide: true } }, () => server.swagger());
   await server.ready();
   return server;
 }
@@ -227,9 +242,9 @@ function checkDeviceId(request: FastifyRequest): void {
 }
 
 /** A web page that a browser on this machine shows must not reach the broker: no other origin, no name that was made to point here. */
-function refuseForeignPages(request: FastifyRequest): void {
+function refuseForeignPages(request: FastifyRequest, isOpen: boolean): void {
   const { host = "", origin } = request.headers;
-  if (!/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)) {
+  if (isOpen && !/^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i.test(host)) {
     throw new BellhopError("forbidden", `The Host is ${JSON.stringify(host)}; without credentials only loopback names are answered.`);
   }
   if (origin !== undefined && origin.toLowerCase() !== `${request.protocol}://${host.toLowerCase()}`) {

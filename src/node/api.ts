@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from "../base/errors.ts";
 import type { GatewayDoor } from "../core/gateway/types.ts";
+import type { ApiKey, Keys } from "../core/table/keys.ts";
 import type { MetricName } from "../observe/families.ts";
 
 export type EntryType = "uplink" | "downlink" | "presence" | "state";
@@ -64,6 +65,24 @@ export interface DeviceView {
   readonly lastTime: number;
 }
 
+/** What is known of a credential beside its digest. */
+export interface CredentialView {
+  readonly name: string;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+}
+
+export interface ApiKeys {
+  /** By name, the digests among them: another map after every change. */
+  readonly all: Keys;
+  /** Resolves when the control log has it; rejects with `exists`, `limit_reached`, or `deadline` when it was not seen in time. */
+  put(key: ApiKey): Promise<void>;
+  /** Rejects with `not_found`, or `deadline`. */
+  remove(name: string): Promise<void>;
+  /** `changed` is called after every change, until the returned function is. */
+  watch(changed: () => void): () => void;
+}
+
 export interface Explanation extends DeviceView {
   readonly bucket: number;
   readonly leader: string;
@@ -96,6 +115,9 @@ export interface NodeApi extends GatewayDoor {
   /** undefined: the device is not known. */
   device(device: string): DeviceView | undefined;
   devices(after: string, limit: number): readonly DeviceView[];
+  /** In the order they were made; undefined: the device is not known. */
+  credentials(device: string): readonly CredentialView[] | undefined;
+  readonly keys: ApiKeys;
   state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined;
   explain(device: string): Explanation | undefined;
   status(): NodeStatus;

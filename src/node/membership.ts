@@ -128,6 +128,12 @@ export class Membership {
     this.#appending ??= this.#appendAll();
   }
 
+  /** Appends the command and waits until the table shows what it brings about. @throws BellhopError `deadline` when it was not seen in time */
+  async settle(command: Command, until: () => boolean, ms: number): Promise<void> {
+    this.propose(command);
+    await this.#until(until, ms, () => new BellhopError("deadline", "The control log did not show the change in time."));
+  }
+
   get waiting(): number {
     return this.#queue.length;
   }
@@ -155,17 +161,19 @@ export class Membership {
   }
 
   /** Looked at after every fold. */
-  async #until(until: () => boolean, withinMs = REGISTER_TIMEOUT_MS): Promise<void> {
+  async #until(until: () => boolean, withinMs = REGISTER_TIMEOUT_MS, late = notRegistered): Promise<void> {
     if (until()) return;
     const seen = new Promise<true>((resolve) => {
       this.#waiters.push({ until, resolve: () => resolve(true) });
     });
     if (withinMs === Infinity) return void (await seen);
     const abort = new AbortController();
-    const late = sleep(withinMs, false as const, { signal: abort.signal }).catch(() => false as const);
-    const inTime = await Promise.race([seen, late]);
+    const over = sleep(withinMs, false as const, { signal: abort.signal }).catch(() => false as const);
+    const inTime = await Promise.race([seen, over]);
     abort.abort();
-    if (!inTime) throw new BellhopError("internal", "The control log did not show this node's registration in time.");
+    if (inTime) return;
+    this.#waiters = this.#waiters.filter((waiter) => waiter.until !== until);
+    throw late();
   }
 
   /** One batch in flight at a time, so that seqs rise; the same id is tried until the log has it (R1). */
@@ -200,4 +208,8 @@ export class Membership {
     renewAgain();
     this.#lease = setInterval(renewAgain, LEASE_MS / 3);
   }
+}
+
+function notRegistered(): BellhopError {
+  return new BellhopError("internal", "The control log did not show this node's registration in time.");
 }

@@ -9,9 +9,10 @@ import type { Table, TableChange } from "../core/table/table.ts";
 import type { Readings } from "../observe/metrics.ts";
 import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, RecoveredCopy, Recovery, StateStore } from "../storage/port.ts";
-import type { DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
+import type { CredentialView, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
 import { Host } from "./host.ts";
+import { TableKeys } from "./keys.ts";
 import type { Links } from "../peer/links.ts";
 import { Membership, type Beginning } from "./membership.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
@@ -63,10 +64,12 @@ export class RunningNode implements NodeApi {
   readonly #requests = new RequestCounts();
   readonly #version = version();
   readonly #startedAt = performance.now();
+  readonly keys: TableKeys;
 
   private constructor(options: NodeOptions, copies: readonly RecoveredCopy[], membership: Membership, times: ReadonlyMap<number, number>) {
     const { storage, failed } = options;
     this.#membership = membership;
+    this.keys = new TableKeys(membership);
     this.host = new Host({
       id: options.id,
       incarnation: membership.incarnation,
@@ -101,7 +104,10 @@ export class RunningNode implements NodeApi {
     const { recovery } = storage;
     const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
-      changed: (change: TableChange) => started.node?.host.tableChanged(change),
+      changed: (change: TableChange) => {
+        started.node?.host.tableChanged(change);
+        started.node?.keys.folded();
+      },
       leases: (alive) => started.node?.host.run(() => started.node?.host.core.leases(alive)),
       failed: (error) => (started.node === undefined ? options.failed(error) : started.node.host.fail(error)),
       over: (why) => {
@@ -177,6 +183,10 @@ export class RunningNode implements NodeApi {
 
   devices(after: string, limit: number): readonly DeviceView[] {
     return this.#streams.devices(after, limit);
+  }
+
+  credentials(device: string): readonly CredentialView[] | undefined {
+    return this.#streams.credentials(device);
   }
 
   state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined {

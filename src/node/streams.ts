@@ -8,7 +8,7 @@ import type { CoreNode } from "../core/node.ts";
 import type { Device } from "../core/stream/device.ts";
 import { earliest, indexesOf, view } from "../core/stream/view.ts";
 import type { Log } from "../storage/port.ts";
-import type { DeviceView, Explanation, ReadOptions, StateDocument, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
+import type { CredentialView, DeviceView, Explanation, ReadOptions, StateDocument, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
 
 /** Log indexes looked up at once; a page of more goes on from there. */
 const LOOKUP_MAX = 4096;
@@ -82,6 +82,10 @@ export class Streams {
     const { machine } = this.#copyOf(id);
     const device = machine.devices.find(id);
     return device === undefined ? undefined : viewOf(device, earliest(machine, device));
+  }
+
+  credentials(id: string): readonly CredentialView[] | undefined {
+    return this.#copyOf(id).machine.devices.find(id)?.credentials.map(({ name, created }) => ({ name, created }));
   }
 
   /** By bucket, and within it in the order of the devices' places. */

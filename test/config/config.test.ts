@@ -111,7 +111,9 @@ describe("refused", () => {
     for (const door of ["http", "device"]) {
       const problems = problemsOf({ flags: { [door]: address, allowPlaintext: "yes" } });
       expect(problems).toEqual([expect.stringContaining(`${door} (${address}) is beyond loopback`)]);
-      expect(problems[0]).toContain("Listen on 127.0.0.1");
+      expect(problems[0]).toContain("Set auth to required");
+      expect(problems[0]).toContain("or listen on 127.0.0.1");
+      expect(problemsOf({ flags: { [door]: address, allowPlaintext: "yes", auth: "required" } })).toEqual([]);
     }
   });
 
@@ -132,6 +134,16 @@ describe("refused", () => {
     [{ deviceCrl: "a" }, "deviceCrl needs deviceCa beside it."],
   ])("half of a pair: %o", (chosen, problem) => {
     expect(problemsOf({ flags: chosen as Record<string, string> })).toEqual([expect.stringContaining(problem)]);
+  });
+
+  test("a secret is shown nowhere: not in what is effective, nor in what is wrong with it", () => {
+    const secret = "x".repeat(40);
+    const loaded = loadSettings({ env: { BELLHOP_ADMIN_KEY: secret } });
+    expect(loaded.settings.adminKey).toBe(secret);
+    expect(JSON.stringify(describeEffective(loaded))).not.toContain(secret);
+    const [problem] = problemsOf({ env: { BELLHOP_ADMIN_KEY: "short-secret" } });
+    expect(problem).toContain("BELLHOP_ADMIN_KEY must be 32 to 255 visible characters");
+    expect(problem).not.toContain("short-secret");
   });
 
   test.each(["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[0:0:0:0:0:0:0:1]:1", "localhost:1"])("a door on loopback is open: %s", (address) => {

@@ -24,7 +24,7 @@ export type KeyCommand =
 
 /** Keys at once. The same on every node. */
 export const MOST_KEYS = 1000;
-export const KEY_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const KEY_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
 const DIGEST = /^[0-9a-f]{64}$/;
 
 export type Keys = ReadonlyMap<string, ApiKey>;

@@ -11,6 +11,7 @@ export function errorRoutes(server: Server): void {
   server.get(
     "/errors/:code",
     {
+      config: { role: "anyone" },
       schema: {
         summary: "What a problem's code means, why it comes and what to do",
         tags: ["operating"],

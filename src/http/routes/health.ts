@@ -8,13 +8,14 @@ import type { Server } from "../server.ts";
 export function healthRoutes(server: Server, context: HttpContext): void {
   const { node, metrics, followers, stopping } = context;
 
-  server.get("/livez", { schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) =>
+  server.get("/livez", { config: { role: "anyone" }, schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) =>
     reply.type("text/plain").send("ok\n"),
   );
 
   server.get(
     "/readyz",
     {
+      config: { role: "anyone" },
       schema: {
         summary: "The node takes traffic",
         tags: ["operating"],

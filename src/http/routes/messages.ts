@@ -18,6 +18,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
   server.post(
     "/v1/devices/:device/messages",
     {
+      config: { role: "publish" },
       bodyLimit: context.settings.maxPayloadBytes,
       config: { role: "publish" },
       schema: {

@@ -33,7 +33,7 @@ export function streamRoutes(server: Server, context: HttpContext): void {
   const { node, settings, stopping, followers, handlerTimeout } = context;
 
   /** Reads on from an empty page until there is something, the time is over, the client has gone or the server stops. */
-  async function waitFor(first: StreamPage, device: string, options: ReadOptions, ms: number, gone: AbortSignal): Promise<StreamPage> {
+  async function waitFor(first: StreamPage, device: string, options: ReadOptions, ms: number, ...gone: readonly AbortSignal[]): Promise<StreamPage> {
     const deadline = performance.now() + ms;
     const arrival = new Arrival(node, followers, device, options.types);
     try {
@@ -42,9 +42,9 @@ export function streamRoutes(server: Server, context: HttpContext): void {
         const after = page.next;
         page = await node.read(device, { ...options, after });
         const left = deadline - performance.now();
-        if (!isEmpty(page) || left <= 0 || gone.aborted || stopping.aborted) return page;
+        if (!isEmpty(page) || left <= 0 || stopping.aborted || gone.some((signal) => signal.aborted)) return page;
         if (page.next > after) await nextTurn(); // entries of other types were passed over, perhaps many
-        else await arrival.past(page.end, after < page.end ? Math.min(left, READ_AGAIN_MS) : left, gone, stopping);
+        else await arrival.past(page.end, after < page.end ? Math.min(left, READ_AGAIN_MS) : left, stopping, ...gone);
       }
     } finally {
       arrival.close();
@@ -76,7 +76,7 @@ export function streamRoutes(server: Server, context: HttpContext): void {
         const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
         const arrival = new Arrival(node, followers, device, types);
         reply.hijack();
-        void follow(context, reply.raw, { device, after, types, arrival });
+        void follow(context, reply.raw, { device, after, types, arrival, ended: request.access.ended });
         return reply;
       }
 
@@ -85,7 +85,8 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       const options = { after, limit, maxBytes: settings.pageBytes, ...(types === undefined ? {} : { types }) };
       const waitSeconds = Math.min(Number((query.wait ?? "0").replace("s", "")), settings.maxLongPollSeconds);
       let page = await node.read(device, options);
-      if (waitSeconds > 0 && isEmpty(page)) page = await waitFor(page, device, options, waitSeconds * 1000, request.signal);
+      if (waitSeconds > 0 && isEmpty(page)) page = await waitFor(page, device, options, waitSeconds * 1000, request.signal, request.access.ended);
+      if (request.access.ended.aborted) throw new BellhopError("unauthenticated", "The key was revoked or has expired.");
       return sendJson(reply, pageJson(page));
     },
   );
