@@ -44,7 +44,7 @@ export function keyRoutes(server: Server, { node, log, handlerTimeout }: HttpCon
       const secret = writeSecret("bhk", randomBytes(SECRET_BYTES));
       const key = keyIn(request.body, sha256(secret));
       await node.keys.put(key);
-      log.info({ name: key.name, role: key.role, by: request.access.name }, "an API key was made");
+      log.info({ code: "key_made", name: key.name, role: key.role, by: request.access.name }, "an API key was made");
       return reply.code(201).header("cache-control", "no-store").send({ ...told(key), key: secret });
     },
   );
@@ -74,7 +74,7 @@ export function keyRoutes(server: Server, { node, log, handlerTimeout }: HttpCon
     async (request, reply) => {
       const { name } = request.params;
       await node.keys.remove(name);
-      log.info({ name, by: request.access.name }, "an API key was revoked");
+      log.info({ code: "key_revoked", name, by: request.access.name }, "an API key was revoked");
       return reply.code(204).send(null);
     },
   );
