@@ -16,6 +16,7 @@ import type { Writer } from "../wire/msgpack.ts";
 import { maxWindow, narrow, widen } from "../wire/series.ts";
 import type { DeviceCounts } from "./counts.ts";
 import { Deliveries, type DeliveryWay } from "./deliveries.ts";
+import { digestOf } from "./identity.ts";
 import type { DeviceLimits } from "./limits.ts";
 import { Pace } from "./pace.ts";
 import type { WheelItem } from "./wheel.ts";
@@ -34,7 +35,7 @@ export interface ConnectionKeeper {
   /** True: its certificate says that it is this device. @throws BellhopError where the certificate says otherwise. */
   isCertified(connection: Connection, device: string): boolean;
   /** A HELLO was refused for its credential, or its session is open. */
-  refusedCredential(connection: Connection): void;
+  refusedCredential(connection: Connection, why: string): void;
   welcomed(connection: Connection): void;
   /** Unacknowledged bytes have become more, or fewer. */
   moved(bytes: number): void;
@@ -279,6 +280,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     this.#hello = hello;
     this.isCertified = this.#keeper.isCertified(this, hello.device);
     const { limits, node } = this.#keeper;
+    const credential = limits.needsCredential && !this.isCertified ? digestOf(hello.token) : undefined;
     this.#wrap = hello.wrap;
     this.#keepAliveSeconds = Math.min(hello.keepAlive === 0 ? limits.keepAliveSeconds : hello.keepAlive, limits.mostKeepAliveSeconds);
     this.#deframer.maxBytes = limits.frameBytes;
@@ -287,7 +289,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     // A second's messages are in flight at most: what is read at once is then a debt that a second pays.
     const perSecond = limits.messagesPerDevice === 0 ? Infinity : limits.messagesPerDevice;
     const window = Math.min(hello.window, maxWindow(hello.wrap), perSecond);
-    this.line = node.open(this, { device, session, nonce, leaves, oldest, next, window });
+    this.line = node.open(this, { device, session, nonce, leaves, oldest, next, window, ...(credential === undefined ? {} : { credential }) });
   }
 
   publish(series: number, kind: Kind, bytes: Uint8Array, start: number, end: number): void {
@@ -405,7 +407,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     if (this.#isOver) return;
     this.#ended(code, detail);
     if (this.#phase === "hello" || this.#phase === "opening") this.#keeper.counts.hellosRefused.add(code);
-    if (code === "unauthenticated" || code === "forbidden") this.#keeper.refusedCredential(this);
+    if (code === "unauthenticated" || code === "forbidden") this.#keeper.refusedCredential(this, detail);
     writeClose(this.writer(), code, detail, retryAfterMs, ERRORS[code].retryable);
     this.line = undefined;
     this.#count();

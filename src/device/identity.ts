@@ -1,8 +1,8 @@
-// Who a device's client certificate says it is (F2).
+// Who a device is by its client certificate, and what is shown of its token (F2).
 
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import type { X509Certificate } from "node:crypto";
+import { createHash, type X509Certificate } from "node:crypto";
 import { BellhopError } from "../base/errors.ts";
 
 const URN = "urn:bellhop:device:";
@@ -24,6 +24,15 @@ export function isCertified(socket: Socket, device: string, isRevoked: (certific
   if (isRevoked(certificate)) throw new BellhopError("unauthenticated", "The client certificate is revoked.");
   if (!idsOf(certificate).includes(device)) throw new BellhopError("forbidden", "The client certificate is of another device.");
   return true;
+}
+
+/**
+ * SHA-256 of the device's token, for the leader to compare: the token itself goes no further (F2).
+ * @throws BellhopError `unauthenticated` where there is none
+ */
+export function digestOf(token: string): Uint8Array {
+  if (token === "") throw new BellhopError("unauthenticated", "This broker asks devices for a token or a certificate.");
+  return createHash("sha256").update(token).digest();
 }
 
 /** The subject's CN, and every `urn:bellhop:device:ID` among the subject's alternative names, percent-decoded. */

@@ -3,6 +3,8 @@
 import type { Settings } from "../config.ts";
 
 export interface DeviceLimits {
+  /** A HELLO needs a token, where no certificate says who the device is (F2). */
+  readonly needsCredential: boolean;
   readonly connections: number;
   /** 0: no limit of its own; as in every rate below. */
   readonly connectionsPerAddress: number;
@@ -42,6 +44,7 @@ export interface DeviceLimits {
 
 export function deviceLimits(settings: Settings): DeviceLimits {
   return {
+    needsCredential: settings.auth === "required",
     connections: settings.maxConnections,
     connectionsPerAddress: settings.connectionsPerAddress,
     frameBytes: settings.maxFrameBytes,

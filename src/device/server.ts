@@ -63,6 +63,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
   readonly tickMs = TICK_MS;
   readonly log: Log;
   readonly #failures: SeldomLog;
+  readonly #refusals: SeldomLog;
   readonly #server: Server;
   readonly #wheel = new Wheel<Connection>();
   readonly #wrongCredentials = new Failures();
@@ -89,6 +90,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
     this.limits = limits;
     this.log = log;
     this.#failures = new SeldomLog(log);
+    this.#refusals = new SeldomLog(log);
     this.#certificates = certificates;
     this.#handshakes = certificates?.device === undefined ? undefined : new Handshakes(this, certificates);
     this.#admission = new Admission(limits.hellosPerSecond, limits.hellosAtOnce);
@@ -231,8 +233,10 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
     return certificates?.asksDevices === true && isCertified(connection.socket, device, (certificate) => certificates.isRevoked(certificate));
   }
 
-  refusedCredential({ address, device }: Connection): void {
+  refusedCredential({ address, device, number }: Connection, why: string): void {
     this.#wrongCredentials.failed(address, device, performance.now());
+    const said = why === "" ? "its token is not one of this device" : why;
+    this.#refusals.write("warn", { code: "unauthenticated", device, address, connection: number }, `a device was refused: ${said}; \`bellhop device token ${JSON.stringify(device)}\` makes a token`);
   }
 
   welcomed({ address, device }: Connection): void {
