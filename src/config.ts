@@ -456,7 +456,8 @@ function tlsProblems(settings: Settings): string[] {
   return problems;
 }
 
-function isLoopback(host: string): boolean {
+/** The name or address is of this machine alone. */
+export function isLoopback(host: string): boolean {
   return host === "localhost" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host) || (isIPv6(host) && /^(?:0{0,4}:){1,7}0{0,3}1$/.test(host));
 }
 

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { CliError, exitOf, isErrorCode } from "./exit.ts";
 import { authorities } from "./options.ts";
+import { apiKey } from "./secrets.ts";
 
 const TRIES = 6;
 const BASE_MS = 100;
@@ -23,6 +24,8 @@ export interface Call {
   readonly signal?: AbortSignal;
   /** Statuses that are answers here and not failures. */
   readonly accept?: readonly number[];
+  /** Tried once: sent again it could not tell what the first brought about. */
+  readonly once?: true;
 }
 
 export interface Answer {
@@ -50,7 +53,7 @@ export async function call(at: string, request: Call): Promise<Answer> {
       failure = unreachable(at, error);
     }
     const wait = Math.max(retryAfterMs, jitter(attempt));
-    if (!again || attempt + 1 >= TRIES || wait > LONGEST_WAIT_MS) throw failure;
+    if (!again || request.once === true || attempt + 1 >= TRIES || wait > LONGEST_WAIT_MS) throw failure;
     await sleep(wait, undefined, request.signal === undefined ? {} : { signal: request.signal });
   }
 }
@@ -61,10 +64,12 @@ export function open(at: string, request: Call, timeout?: AbortSignal): Promise<
   const url = new URL(request.path, baseOf(at));
   const signal = signals.length === 0 ? undefined : AbortSignal.any(signals);
   const ca = authorities();
-  if (ca !== undefined && url.protocol === "https:") return openTrusting(ca, url, request, signal);
+  const key = apiKey(url);
+  const headers = { ...request.headers, ...(key === undefined ? {} : { authorization: `Bearer ${key}` }) };
+  if (ca !== undefined && url.protocol === "https:") return openTrusting(ca, url, { ...request, headers }, signal);
   return fetch(url, {
     method: request.method ?? "GET",
-    ...(request.headers === undefined ? {} : { headers: { ...request.headers } }),
+    headers,
     ...(request.body === undefined ? {} : { body: request.body }),
     ...(signal === undefined ? {} : { signal }),
   });
@@ -117,6 +122,8 @@ export function problem(status: number, body: unknown): CliError {
   const exit = known === undefined ? (status >= 500 || status === 429 ? "later" : "refused") : exitOf(known);
   const what = typeof title === "string" ? title : `The broker answered ${status}.`;
   const why = typeof detail === "string" && detail !== what ? detail : "";
+  if (known === "unauthenticated") return new CliError(exit, known, what, why, "give a key with --key-file FILE or BELLHOP_KEY_FILE; the first one is in admin.key of the broker's data directory");
+  if (known === "forbidden") return new CliError(exit, known, what, why, "use a key with another role: `bellhop key list`");
   const next = exit === "later" ? "run the same command again in a moment; `bellhop status` says what the broker waits for" : "";
   return new CliError(exit, known ?? `http_${status}`, what, why, next);
 }

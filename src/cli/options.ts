@@ -8,6 +8,7 @@ import { SETTINGS } from "../config.ts";
 import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { CliError } from "./exit.ts";
 import type { Format } from "./output.ts";
+import { withKeyFile } from "./secrets.ts";
 
 export interface OutputOption {
   readonly output: Format;
@@ -23,7 +24,7 @@ export function withOutput(command: Command): Command {
 
 /** For commands that talk to a broker over HTTP. */
 export function withAt(command: Command): Command {
-  return withCa(withOutput(command)).addOption(new Option("--at <host:port>", "HTTP address of the broker, or its URL").env("BELLHOP_HTTP").default(SETTINGS.http.default));
+  return withKeyFile(withCa(withOutput(command))).addOption(new Option("--at <host:port>", "HTTP address of the broker, or its URL").env("BELLHOP_HTTP").default(SETTINGS.http.default));
 }
 
 /** Given or in the environment, it is the environment's from here on: every connection of the process finds it there. */

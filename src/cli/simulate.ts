@@ -10,21 +10,29 @@ import { SETTINGS } from "../config.ts";
 import { CliError, EXIT, exitOf, isErrorCode } from "./exit.ts";
 import { authorities, checkDevice, withCa, withExamples, withOutput, type OutputOption } from "./options.ts";
 import { note, printable, printJson, print, styled } from "./output.ts";
+import { deviceToken } from "./secrets.ts";
 
 interface SimulateOptions extends OutputOption {
   readonly at: string;
   readonly outbox?: string;
+  readonly token?: string;
   readonly cert?: string;
   readonly key?: string;
 }
 
 const REPORT = "/report ";
 
+const NEXT: Readonly<Record<string, string>> = {
+  taken_over: "another process is this device now; give this one another id",
+  unauthenticated: "give its token in BELLHOP_TOKEN; `bellhop device token DEVICE` makes one",
+};
+
 export function simulateCommand(): Command {
   const command = withCa(withOutput(new Command("simulate")))
     .description("be a device: lines typed are published, what comes is printed; Ctrl-D ends it")
     .argument("<device>", "id of the device")
     .option("--at <host:port,…>", "where devices connect", process.env["BELLHOP_DEVICE"] ?? SETTINGS.device.default)
+    .option("--token <token>", "the device's token; seen by others in the list of processes, so rather BELLHOP_TOKEN or BELLHOP_TOKEN_FILE")
     .option("--outbox <file>", "keep what is not answered in a file, over a restart")
     .option("--cert <file>", "client certificate of the device, PEM; with --key and --ca")
     .option("--key <file>", "private key of --cert, PEM");
@@ -58,11 +66,12 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
   }
 }
 
-function connected(name: string, { at, outbox, cert, key }: SimulateOptions): Device {
+function connected(name: string, { at, outbox, cert, key, ...options }: SimulateOptions): Device {
   const ca = authorities();
+  const token = options.token ?? deviceToken();
   try {
     const own = cert === undefined || key === undefined ? {} : { cert: readFileSync(cert), key: readFileSync(key) };
-    return connect({ brokers: at.split(","), device: name, ...(outbox === undefined ? {} : { outbox }), ...(ca === undefined ? {} : { tls: { ca, ...own } }) });
+    return connect({ brokers: at.split(","), device: name, ...(outbox === undefined ? {} : { outbox }), ...(token === undefined ? {} : { token }), ...(ca === undefined ? {} : { tls: { ca, ...own } }) });
   } catch (error) {
     throw failure(error as Error);
   }
@@ -115,6 +124,6 @@ function tell(options: SimulateOptions, value: unknown, text: string): void {
 function failure(error: Error | undefined): CliError {
   if (!(error instanceof DeviceError)) return new CliError("failed", "stopped", error?.message ?? "The device was stopped.");
   const exit = isErrorCode(error.code) ? exitOf(error.code) : "failed";
-  const next = error.code === "taken_over" ? "another process is this device now; give this one another id" : "";
+  const next = NEXT[error.code] ?? "";
   return new CliError(exit, error.code, error.message.replace(`${error.code}: `, ""), "", next);
 }

@@ -2,7 +2,7 @@
 
 import { Command, Option } from "commander";
 
-import { ConfigError, describeSettings, loadSettings, type LoadedSettings, type SettingName } from "../config.ts";
+import { ConfigError, describeSettings, loadSettings, SETTINGS, type LoadedSettings, type SettingName } from "../config.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { Broker } from "../broker.ts";
 import { version } from "../observe/version.ts";
@@ -87,7 +87,13 @@ export async function start(flags: Readonly<Record<string, string>>, control?: C
   const deviceAt = deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${deviceAddress}`;
   note(`${styled(process.stderr, "bold", `Bellhop ${version()}`)} is ready: node ${settings.node}`);
   note(facts([["  devices", deviceAddress], ["  HTTP", `${settings.tlsCert === "" ? "http" : "https"}://${httpAddress} (its description: /openapi.json)`], ["  data", settings.data]]));
-  note(`Try in another terminal:\n  npx bellhop simulate lamp-1${deviceAt}\n  npx bellhop follow lamp-1${at}\n  npx bellhop publish lamp-1 hello${at}`);
+  note(settings.auth === "required" ? tryWithCredentials(settings.data, at, deviceAt) : `Try in another terminal:\n  npx bellhop simulate lamp-1${deviceAt}\n  npx bellhop follow lamp-1${at}\n  npx bellhop publish lamp-1 hello${at}`);
+}
+
+function tryWithCredentials(data: string, at: string, deviceAt: string): string {
+  const given = data === SETTINGS.data.default ? "" : `BELLHOP_DATA=${data} `;
+  const lines = [`${given}npx bellhop device add lamp-1${at} > lamp-1.token`, `BELLHOP_TOKEN_FILE=lamp-1.token npx bellhop simulate lamp-1${deviceAt}`, `${given}npx bellhop key add backend --role publish${at}`];
+  return `Keys and tokens are required. Try in another terminal:\n${lines.map((line) => `  ${line}`).join("\n")}`;
 }
 
 /** What nobody caught: the state of the process is not known, what was answered is on disk (R21). */
