@@ -235,7 +235,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
 
   refusedCredential({ address, device, number }: Connection, why: string): void {
     this.#wrongCredentials.failed(address, device, performance.now());
-    const said = why === "" ? "its token is not one of this device" : why;
+    const said = why === "" ? "its token is not one of this device" : why.replace(/\.$/, "");
     this.#refusals.write("warn", { code: "unauthenticated", device, address, connection: number }, `a device was refused: ${said}; \`bellhop device token ${JSON.stringify(device)}\` makes a token`);
   }
 

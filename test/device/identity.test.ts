@@ -1,5 +1,8 @@
 // Device A cannot act as B by any frame tried, on the real broker with credentials required; what is revoked ends (F2, F4).
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { connect } from "../../clients/device/src/index.ts";
 import { runBroker, type Reply, type RunningBroker } from "../http/broker.ts";
@@ -193,4 +196,29 @@ test("a REFUSE or ACK of B's series never reaches A", async () => {
   expect((await second.wire.await(REFUSE))[1]).toBe(1);
   first.wire.send([PUBLISH, 1, 0, body("one")]);
   expect(await first.wire.next()).toMatchObject([ACK, 1]);
+});
+
+test("from off to required on one directory: without a token a device is refused, with one it goes on where it was", async () => {
+  const data = mkdtempSync(join(tmpdir(), "bellhop-required-"));
+  let own = await runBroker({ data });
+  const outbox = join(data, "..", `${basename(data)}.outbox`);
+  const before = connect({ brokers: own.device, device: "d", outbox });
+  await before.publish("one");
+  const { token } = (await own.call("POST", "/v1/devices/d/credentials")).json as { token: string };
+  await before.publish("two");
+  await before.close();
+  await own.stop();
+  own = await runBroker({ data, auth: "required", adminKey: ADMIN });
+  const without = connect({ brokers: own.device, device: "d" });
+  await expect(without.publish("never")).rejects.toMatchObject({ code: "unauthenticated" });
+  await without.close();
+  const after = connect({ brokers: own.device, device: "d", token, outbox });
+  await after.publish("three");
+  const { entries } = (await own.call("GET", "/v1/devices/d/stream?type=uplink", { headers: ADMINISTRATOR })).json as { entries: { payload: string; session: string }[] };
+  expect(entries.map(({ payload }) => payload)).toEqual(["one", "two", "three"]);
+  expect(new Set(entries.map(({ session }) => session)).size).toBe(1);
+  await after.close();
+  await own.stop();
+  rmSync(data, { recursive: true });
+  rmSync(outbox, { recursive: true, force: true });
 });
