@@ -63,6 +63,8 @@ export function checkGuards(command: Command, was: TableBefore, is: Table): void
     case "settings":
     case "drain":
     case "plan":
+    case "putKey":
+    case "removeKey":
       must(changed.length === 0, command, undefined);
   }
 }
