@@ -20,7 +20,6 @@ export function messageRoutes(server: Server, context: HttpContext): void {
     {
       config: { role: "publish" },
       bodyLimit: context.settings.maxPayloadBytes,
-      config: { role: "publish" },
       schema: {
         summary: "Publish a message to a device",
         description:
