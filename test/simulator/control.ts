@@ -4,8 +4,9 @@ import type { ControlEntry } from "../../src/control/port.ts";
 import type { Command } from "../../src/core/table/commands.ts";
 import { Table, type TableChange } from "../../src/core/table/table.ts";
 import type { Prng } from "../../src/base/prng.ts";
-import { before, checkGuards } from "./guards.ts";
-import type { Process, World } from "./world.ts";
+import { before, checkGuards, isUnchanged } from "./guards.ts";
+import { strays } from "./strays.ts";
+import { check, type Process, type World } from "./world.ts";
 
 export interface ControlTimes {
   /** Microseconds from a node to the log or back, at most. */
@@ -18,6 +19,8 @@ export interface ControlTimes {
   readonly repeated: number;
 }
 
+/** How often a batch is followed by commands that must have no effect. */
+const STRAY = 0.1;
 /** Microseconds within which it is. */
 const LATE_US = 600_000;
 /** What nodes propose; an operator's word and a Register are given once. */
@@ -52,6 +55,7 @@ export class ControlLog {
   #watches: Watch[] = [];
   #compactedTo = 0;
   #late = 0;
+  #strays = 0;
   #snapshot: { position: number; state: Uint8Array } = { position: 0, state: new Uint8Array() };
   /** Nodes whose watch is stalled, until when (µs). */
   readonly stalled = new Map<string, number>();
@@ -121,7 +125,27 @@ export class ControlLog {
     if (was !== undefined) checkGuards(commands[0]!, was, this.truth);
     this.digests.set(position, this.truth.digest());
     this.#changed(change);
+    if (this.#random.chance(STRAY)) this.#addStrays(id, commands);
     for (const watch of this.#watches) this.#wake(watch);
+  }
+
+  /** What names something that is not so, or was had before, has no effect (R1, R2). */
+  #addStrays(id: string, commands: readonly Command[]): void {
+    const was = before(this.truth);
+    for (const command of strays(this.truth)) {
+      this.#strays += 1;
+      this.#fold(`stray.1.${this.#strays}`, [command]);
+      check(isUnchanged(was, this.truth), "R2 (an effect against its guards)", () => JSON.stringify(command));
+    }
+    this.#fold(id, commands); // trimmed, and put again by a node that had no answer
+    check(isUnchanged(was, this.truth), "R1 (a batch taken twice)", () => `${id} ${JSON.stringify(commands)}`);
+  }
+
+  #fold(id: string, commands: readonly Command[]): void {
+    const position = this.truth.position + 1;
+    this.#entries.push({ position, id, commands });
+    this.truth.apply(position, id, commands);
+    this.digests.set(position, this.truth.digest());
   }
 
   /** What was proposed once may have been proposed twice, and the second may come when it is no longer true (R2). */

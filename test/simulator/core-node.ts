@@ -42,7 +42,6 @@ export class SimNode extends Driver {
   /** An event from outside: the clocks are told first. */
   enter<T>(event: (core: CoreNode) => T): T {
     this.#clock();
-    this.wake();
     const result = event(this.core!);
     this.observe();
     return result;
@@ -220,8 +219,20 @@ export class SimNode extends Driver {
     this.#channel(to.node, answer.type, answer, (node) => {
       if (node.incarnation !== to.incarnation) return;
       if (answer.type === "attached" || answer.type === "refused") node.#hopped.delete(`${this.name} ${bucket}`); // it goes back
-      node.core?.answered(this.name, bucket, answer);
+      if (answer.type === "refused") node.#refused(this.name, bucket, answer);
+      else node.core?.answered(this.name, bucket, answer);
     });
+  }
+
+  /** A refusal of an epoch below the attached one changes nothing (R29). */
+  #refused(from: string, bucket: number, answer: Extract<HopAnswer, { type: "refused" }>): void {
+    const { gateway } = this.core!;
+    const line = gateway.lineOf(answer.device);
+    const view = (): string => `${line?.state} ${line?.sent} ${line?.taken}`;
+    const before = view();
+    const isStale = line?.state === "attached" && answer.epoch < line.epoch;
+    this.core!.answered(from, bucket, answer);
+    check(!isStale || before === view(), "R29 (a refusal of an earlier epoch is obeyed)", () => `${this.name}: ${JSON.stringify(answer)}, ${before}, then ${view()}`);
   }
 
   #channel(to: string, kind: string, message: Hop | HopAnswer, run: (node: SimNode) => void): void {

@@ -1,7 +1,7 @@
 // A simulated device: its outbox, its session, its socket to whichever node it reaches (A6, R26).
 
 import type { Prng } from "../../src/base/prng.ts";
-import type { DeviceLine, DeviceSocket, Welcome } from "../../src/core/gateway/types.ts";
+import type { DeviceLine, DeviceSocket, Hello, Welcome } from "../../src/core/gateway/types.ts";
 import { PUBLISH_KIND, type PublishKind } from "../../src/core/hop.ts";
 import type { Cluster } from "./cluster.ts";
 import type { SimNode } from "./core-node.ts";
@@ -61,6 +61,17 @@ export class Device {
       this.#put(PUBLISH_KIND.message, `${this.id}:${this.#given}`);
     }
     this.#sendMore();
+  }
+
+  /** The HELLO of another process of this device, which opens a session and gives this one's up. */
+  rival(): Hello {
+    this.#nonce += 1n;
+    return { device: this.id, session: 0, nonce: this.#nonce, leaves: this.#session, oldest: 1, next: 1, window: 1 };
+  }
+
+  /** A HELLO that it said long ago, late on its way. */
+  late(resumes: boolean): Hello {
+    return { device: this.id, session: resumes ? this.#session : 0, nonce: resumes ? this.#nonce - 1n : 0n, leaves: 0, oldest: 1, next: Number.MAX_SAFE_INTEGER, window: 1 };
   }
 
   hangUp(): void {

@@ -17,6 +17,13 @@ export function before(table: Table): TableBefore {
   return { nodes: new Map(table.nodes), buckets: [...table.buckets], plans: new Map(table.plans), settings: table.settings, attempts: table.attempts };
 }
 
+/** Nothing took effect. */
+export function isUnchanged(was: TableBefore, is: Table): boolean {
+  const same = was.settings === is.settings && was.attempts === is.attempts && was.nodes.size === is.nodes.size && was.plans.size === is.plans.size;
+  return same && was.buckets.every((bucket) => is.bucket(bucket.id) === bucket) && [...was.nodes].every(([id, node]) => is.nodes.get(id) === node) &&
+    [...was.plans].every(([bucket, plan]) => is.plans.get(bucket) === plan);
+}
+
 type Of<T extends Command["type"]> = Extract<Command, { type: T }>;
 
 export function checkGuards(command: Command, was: TableBefore, is: Table): void {
@@ -92,6 +99,7 @@ function depart(command: Of<"depart">, was: TableBefore, is: Table, changed: Cha
   const by = was.nodes.get(command.by);
   must(by !== undefined && by.state !== "departed" && by.incarnation === command.byIncarnation && by.id !== command.node, command, undefined);
   must(node?.incarnation === command.incarnation, command, undefined);
+  for (const bucket of is.buckets) must(!bucket.learners.some((learner) => learner.node === command.node), command, bucket);
   for (const [old, now] of changed) {
     if (old.members === now.members && old.leader === now.leader) continue;
     const witness = old.members.find((one) => one.node !== command.node && command.alive.includes(one.node) && is.nodes.get(one.node)!.state !== "departed");

@@ -22,6 +22,8 @@ export class Publisher {
   #nonce = 1n;
   /** Its numbers count within this session. */
   #session = 0;
+  /** After an accepted loss a session's number may be given again (R9). */
+  #generation = 0;
   #isOpen = false;
   #window = 0;
   #leaves = 0;
@@ -72,11 +74,11 @@ export class Publisher {
     });
   }
 
-  #opened({ session, last, leftAt, window }: Extract<GatewayAnswer, { type: "attached" }>): void {
+  #opened({ session, last, leftAt, window, generation }: Extract<GatewayAnswer, { type: "attached" }>): void {
     this.#inFlight.clear();
     this.#isOpen = true;
     this.#window = window;
-    if (session !== this.#session) {
+    if (session !== this.#session || generation !== this.#generation) {
       // What the session left behind had stored is stored; the rest is counted anew.
       this.#drop(this.#leaves, leftAt);
       this.#next = 1;
@@ -87,6 +89,7 @@ export class Publisher {
     }
     this.#leaves = 0;
     this.#session = session;
+    this.#generation = generation;
     this.#drop(session, last);
     this.#sendMore();
   }

@@ -11,7 +11,7 @@ import { check } from "./world.ts";
 
 interface OpenSession {
   readonly number: number;
-  readonly nonce: bigint;
+  nonce: bigint;
   last: number;
 }
 
@@ -39,6 +39,10 @@ export class StreamOracle {
       const who = `${command.device}/${command.publisher}`;
       const former = this.#sessions.get(who);
       if (former === undefined || command.nonce > former.nonce) this.#sessions.set(who, { number: entry.index, nonce: command.nonce, last: 0 });
+    } else if (command.command === COMMAND.attach) {
+      const session = this.#sessions.get(`${command.device}/${command.publisher}`);
+      const joins = session?.number === command.session && command.nonce >= session.nonce && command.oldest - 1 <= session.last && session.last < command.next;
+      if (joins) session.nonce = command.nonce;
     } else if (command.command === COMMAND.keyed) {
       const key = `${command.device} ${command.key}`;
       const stored = this.#keys.get(key) ?? [];

@@ -38,6 +38,8 @@ export class Workload implements Application {
   /** `device key` → the offset it was answered with. */
   readonly #offsets = new Map<string, number>();
   readonly #versions = new Set<string>();
+  /** Sockets of HELLOs that came late: whatever came of them, they are told that they are over. */
+  readonly #strangers: { readonly socket: Stranger; readonly node: SimNode }[] = [];
   #keys = 0;
   #calls = 0;
   #stopped = false;
@@ -61,11 +63,11 @@ export class Workload implements Application {
     if (random.chance(0.4)) cluster.world.after(80_000, undefined, "publisher", "d0", () => this.#startPublisher(random, workload.everyMs));
   }
 
-  /** The last of several devices leaves for good, if its gateway has welcomed it: its presence must go down. */
+  /** The last of several devices leaves for good, welcomed or not: its presence must go down. */
   stop(): void {
     this.#stopped = true;
     const last = this.#devices.at(-1)!;
-    if (this.#devices.length > 1 && last.isWelcome) last.leave();
+    if (this.#devices.length > 1) last.leave();
   }
 
   #startPublisher(random: Prng, everyMs: number): void {
@@ -82,10 +84,10 @@ export class Workload implements Application {
 
   unfinished(): string | undefined {
     if (this.#calls > 0) return `${this.#calls} requests of backends are not answered`;
+    if (this.#strangers.some(({ socket, node }) => socket.isOpen && node.alive)) return "a socket whose HELLO came late is open"; // R25
     for (const device of this.#devices) {
       if (!device.hasLeft && !device.isWelcome) return `${device.id} is not connected`;
       if (!device.hasLeft && device.waiting > 0) return `${device.id} holds ${device.waiting} messages`;
-      if (this.oracle(device.id).forced) continue;
       const own = this.#leaderNode(device.id)?.core?.copy(this.#bucket(device.id))?.machine.devices.find(device.id)?.own;
       const isUp = own !== undefined && own.attachment !== 0;
       if (isUp === device.hasLeft) return `${device.id} has ${isUp ? "left, and its presence is up" : "a socket, and its presence is down"}`; // invariant 21
@@ -186,19 +188,30 @@ export class Workload implements Application {
     else if (what < 17) this.#askKey();
     else if (what < 19) this.#askSeries(device);
     else if (this.#random.chance(0.5)) device.hangUp();
-    else if (this.#random.chance(0.4)) this.#openLate(device);
+    else if (this.#random.chance(0.5)) this.#helloLate(device);
+    else if (this.#random.chance(0.3)) this.#rival(device);
     else this.call({ type: this.#random.pick(["create", "remove"] as const), device: "other" }, () => undefined);
   }
 
-  /** An OPEN of long ago arrives: its nonce is behind, so it takes nothing over (R25). */
-  #openLate(device: Device): void {
+  /** A HELLO of long ago arrives: its nonce is behind, so it takes nothing over (R25), but where a loss was accepted. */
+  #helloLate(device: Device): void {
     const node = this.someNode(this.#random);
     if (!device.isWelcome || node === undefined) return;
-    const socket = new SilentSocket(() => {
-      check(this.oracle(device.id).forced, "R25 (a lower nonce was welcomed)", () => device.id);
+    const socket = new Stranger(() => check(this.oracle(device.id).forced, "R25 (a lower nonce was welcomed)", () => device.id));
+    this.#strangers.push({ socket, node });
+    node.enter((core) => core.open(socket, device.late(this.#random.chance(0.5))));
+  }
+
+  /** Another process of the device opens a session, and is gone before it publishes (R25). */
+  #rival(device: Device): void {
+    const node = this.someNode(this.#random);
+    if (!device.isWelcome || node === undefined) return;
+    const socket = new Stranger(() => undefined);
+    const line = node.enter((core) => core.open(socket, device.rival()));
+    this.cluster.world.after(this.#random.below(20_000), node, "closed", device.id, () => {
+      socket.isOpen = false;
+      node.enter(() => line.closed());
     });
-    const hello = { device: device.id, session: 0, nonce: 0n, leaves: 0, oldest: 1, next: 1, window: 1 };
-    node.enter((core) => core.open(socket, hello));
   }
 
   #publishKeyed(device: string): void {
@@ -297,8 +310,9 @@ export class Workload implements Application {
   }
 }
 
-/** A socket whose device is gone; it must never be welcomed. */
-class SilentSocket implements DeviceSocket {
+/** A socket on which nothing is said after HELLO. */
+class Stranger implements DeviceSocket {
+  isOpen = true;
   readonly welcome: () => void;
 
   constructor(welcomed: () => void) {
@@ -309,6 +323,12 @@ class SilentSocket implements DeviceSocket {
   voided(): void {}
   refuse(): void {}
   credit(): void {}
-  broken(): void {}
-  close(): void {}
+
+  broken(): void {
+    this.isOpen = false;
+  }
+
+  close(): void {
+    this.isOpen = false;
+  }
 }

@@ -44,6 +44,7 @@ export const replicaMutants: readonly Mutant[] = [
   { name: "a later group acked before an earlier", rule: "R14", file: LOG, find: "this.durableTo = write.index;", replace: "this.durableTo = this.last;", budget: 500 },
   { name: "a late fsync covers what took its place", rule: "R14", file: LOG, find: "write.index = Math.min(write.index, this.last);", replace: "", budget: 1000 },
   { name: "answer before Gov commits", rule: "R16", file: LEADER, find: "if (this.copy.applied < this.govIndex) return;", replace: "", budget: 500 },
+  { name: "deliver above commit", rule: "R34", file: COPY, find: "    const to = Math.min(this.commit, this.log.durableTo);\n    while", replace: "    const to = this.log.durableTo;\n    while", budget: 500 },
   { name: "promote behind commit", rule: "R17", file: LEADER, find: "if (peer.match < commit) return false;", replace: "", budget: 1000 },
   { name: "promote by commit without govIndex", rule: "R17", file: LEADER, find: "if (peer.match < this.govIndex) return false;", replace: "", budget: 2000 },
   { name: "promote without whole history", rule: "R17", file: LEADER, find: "if (!peer.whole) return false;", replace: "", budget: 1000 },
