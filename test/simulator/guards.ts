@@ -69,6 +69,8 @@ export function checkGuards(command: Command, was: TableBefore, is: Table): void
       return;
     case "settings":
     case "drain":
+    case "putKey":
+    case "removeKey":
     case "plan":
     case "putKey":
     case "removeKey":
