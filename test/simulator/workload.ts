@@ -290,7 +290,7 @@ export class Workload implements Application {
         return;
       }
       this.#calls -= 1;
-      if (answer !== undefined) call.settled(answer);
+      call.settled(answer ?? { type: "failed", request: 0, code: "deadline", detail: "", version: 0 });
     };
     if (node === undefined) return over(undefined);
     let answers = 0;
