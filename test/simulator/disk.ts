@@ -4,7 +4,7 @@
 import type { Entry } from "../../src/core/entry.ts";
 import type { CopyAtStart } from "../../src/core/replica/types.ts";
 import type { Prng } from "../../src/base/prng.ts";
-import type { Process, World } from "./world.ts";
+import { check, type Process, type World } from "./world.ts";
 
 export type LogRecord =
   | { readonly type: "entry"; readonly bucket: number; readonly entry: Entry }
@@ -49,7 +49,7 @@ export class Copy {
         this.incomplete = true;
         return;
       case "fill":
-        for (const entry of record.entries) if (!this.entries.has(entry.index)) this.entries.set(entry.index, entry);
+        this.#fill(record);
         return;
       case "mark":
         this.incomplete = record.incomplete;
@@ -63,6 +63,12 @@ export class Copy {
         this.base = this.baseEpoch = this.last = 0;
         this.incomplete = false;
     }
+  }
+
+  #fill(record: Extract<LogRecord, { type: "fill" }>): void {
+    const { last } = this;
+    for (const entry of record.entries) if (!this.entries.has(entry.index)) this.entries.set(entry.index, entry);
+    check(this.last >= last, "R24 (a copied record replaces)", () => `bucket ${record.bucket}: ${this.last} after ${last}`);
   }
 
   cutFrom(index: number): void {

@@ -113,13 +113,33 @@ export abstract class Driver implements Host {
       },
       reset: (bucket, index, epoch) => this.log.add({ type: "reset", bucket, index, epoch }),
       fill: (bucket, entries) => this.log.add({ type: "fill", bucket, entries }),
-      mark: (bucket, incomplete) => this.log.add({ type: "mark", bucket, incomplete }),
+      mark: (bucket, incomplete) => {
+        if (!incomplete) this.#isStored(bucket);
+        return this.log.add({ type: "mark", bucket, incomplete });
+      },
       floor: (bucket, index) => void this.log.add({ type: "floor", bucket, index }),
       load: (bucket, purpose, from, to) => this.#load(bucket, purpose, from, to),
       install: (bucket, applied) => this.install(bucket, applied),
-      send: (to, message) => this.send(to, message.type, message),
+      send: (to, message) => {
+        if (message.type === "appended") this.#isDurable(message.bucket, message.match);
+        this.send(to, message.type, message);
+      },
       propose: (command) => this.membership.propose(command),
     };
+  }
+
+  /** What is acknowledged is on the disk, and nothing has taken its place in the log (R13, R14). */
+  #isDurable(bucket: number, match: number): void {
+    const { disk } = this.site;
+    check(disk.durableCopy(bucket).epochOf(match) === disk.copy(bucket).epochOf(match), "4 (acknowledged before it is durable)", () => `${this.name}, bucket ${bucket}: ${match}`);
+  }
+
+  /** A copy loses its mark only with its state stored, save where loss was accepted (R22). */
+  #isStored(bucket: number): void {
+    const { disk } = this.site;
+    const stored = disk.checkpoints.get(bucket)?.applied ?? 0;
+    const isWhole = stored >= disk.copy(bucket).base || this.cluster.checker.oracle(bucket).forced;
+    check(isWhole, "R22 (a mark goes before the state is stored)", () => `${this.name}, bucket ${bucket}: ${stored} is stored`);
   }
 
   protected send(to: string, kind: string, message: unknown): void {
