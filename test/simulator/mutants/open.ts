@@ -3,6 +3,7 @@
 /** Name → what is missing. */
 export const OPEN: ReadonlyMap<string, string> = new Map([
   ["Handover to a departed member", "a departure cancels the bucket's plan (R5), and a Handover names its plan's series and step: the guard is a second one"],
+  ["a late fsync covers what took its place", "the check is there; it wants a truncation and a rewrite between two slow groups"],
   ["a stale epoch's REFUSE is obeyed", "the check is there; a refusal of a deposed leader seldom comes so late that its line is attached again"],
   ["hops of another epoch are taken", "handles rise over epochs, so a late hop finds no seat"],
   ["the word of a copy before the newest snapshot counts", "a regression; its seed moved when the simulator grew"],
