@@ -104,3 +104,53 @@ test("one address has no more connections than its share", async () => {
   await fifth.connect(address);
   fifth.wire.end();
 });
+
+test("a device that publishes faster than its rate is read more slowly, nothing is refused, and another one does not wait", async () => {
+  const address = await listen({ messagesPerDevice: 20 });
+  const [fast, other] = [new MinimalDevice("fast"), new MinimalDevice("other")];
+  await Promise.all([fast.connect(address), other.connect(address)]);
+  expect(fast.window).toBe(20);
+  const started = performance.now();
+  const slow = fast.publish(Array.from({ length: 80 }, (_one, i) => `m${i}`));
+  await other.publish(["at once"]);
+  expect(fast.acked).toBeLessThan(80);
+  await slow;
+  expect(performance.now() - started).toBeGreaterThan(1000); // 80 at 20/s, of which a second's share may come at once
+  [fast, other].forEach(({ wire }) => wire.end());
+});
+
+test("bytes have a rate too, and a single large message does not stop a device for long", async () => {
+  const address = await listen({ bytesPerDevice: 50_000 });
+  const device = new MinimalDevice("large");
+  await device.connect(address);
+  const started = performance.now();
+  await device.publish(Array.from({ length: 4 }, () => "x".repeat(40_000)));
+  await device.publish(["after"]);
+  expect(performance.now() - started).toBeGreaterThan(1000);
+  device.wire.end();
+});
+
+test("when all lines together hold too much they are read in turns, and nothing is lost or left behind", async () => {
+  const address = await listen({ backlogBytes: 1 });
+  const devices = Array.from({ length: 5 }, (_one, i) => new MinimalDevice(`turn${i}`));
+  for (const device of devices) await device.connect(address);
+  await Promise.all(devices.map((device) => device.publish(Array.from({ length: 500 }, (_one, i) => `m${i}`))));
+  expect(devices.map(({ acked }) => acked)).toEqual(devices.map(() => 500));
+  devices.forEach(({ wire }) => wire.end());
+});
+
+test("HELLOs of one address have a rate: too_many_requests tells when to come back, and all are in at last", async () => {
+  const address = await listen({ hellosPerAddress: 3 });
+  const wires = Array.from({ length: 12 }, (_one, i) => {
+    const wire = new Wire(address);
+    wire.send([HELLO, 1, `rate${i}`, "", 0, BigInt(Date.now()) << 20n, 1, 1]);
+    return wire;
+  });
+  const refused = (await Promise.all(wires.map((wire) => wire.next()))).filter((frame) => frame?.[0] === CLOSE);
+  expect(refused.length).toBeGreaterThan(0);
+  expect(refused.every((frame) => frame?.[1] === "too_many_requests" && (frame[3] as number) > 0 && frame[4] === true)).toBe(true);
+  wires.forEach((wire) => wire.end());
+  const devices = Array.from({ length: 6 }, (_one, i) => connect({ brokers: address, device: `rate${i}` }));
+  await Promise.all(devices.map((device) => device.publish("in")));
+  await Promise.all(devices.map((device) => device.close()));
+});
