@@ -149,6 +149,7 @@ async function startIncarnation(
           bytesPerSecond: settings.checkpointBytesPerSecond,
           dirtyDevices: settings.stateCacheDevices,
         },
+        overloadMs: settings.overloadSeconds * 1000,
         retention: { seconds: settings.retainSeconds, bytes: settings.retainBytes },
         failed,
         over,

@@ -190,6 +190,7 @@ export const SETTINGS = {
     "An idle HTTP connection closes after this; above what clients use, so that none of them meets a closing one.",
   ),
   publishSeconds: number("seconds", 15, 1, 300, "Time after which a publish that is not yet stored is answered with 503 `deadline`."),
+  overloadSeconds: number("seconds", 2, 1, 300, "While no HTTP request that waits for the disk is answered within this, new ones get 503 `overloaded` at once."),
   maxLongPollSeconds: number("seconds", 30, 1, 300, "Longest `wait` of a long poll."),
   maxFollowers: number("streams", 1000, 1, 1_000_000, "Followed streams (SSE) and waiting long polls at once."),
   followerBytes: number(

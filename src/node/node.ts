@@ -15,6 +15,7 @@ import { Host } from "./host.ts";
 import { TableKeys } from "./keys.ts";
 import type { Links } from "../peer/links.ts";
 import { Membership, type Beginning } from "./membership.ts";
+import { Overload } from "./overload.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { RequestCounts } from "./requests.ts";
 import { Space } from "./space.ts";
@@ -22,6 +23,7 @@ import { Streams } from "./streams.ts";
 
 /** A start waits this long for its buckets to open. */
 const OPEN_TIMEOUT_MS = 60_000;
+const OVERLOADED = "Requests wait for longer than overloadSeconds already.";
 
 export interface NodeOptions {
   readonly id: string;
@@ -39,6 +41,8 @@ export interface NodeOptions {
   readonly limits: NodeLimits;
   readonly checkpoints: CheckpointLimits;
   readonly retention: RetentionLimits;
+  /** Milliseconds that requests may stand before new ones are refused. */
+  readonly overloadMs: number;
   /** The node cannot go on; called once. */
   readonly failed: (error: Error) => void;
   /** This incarnation is over and the node should be started anew; called once. */
@@ -62,6 +66,7 @@ export class RunningNode implements NodeApi {
   readonly #retention: Retention;
   readonly #space: Space;
   readonly #requests = new RequestCounts();
+  readonly #overload: Overload;
   readonly #version = version();
   readonly #startedAt = performance.now();
   readonly keys: TableKeys;
@@ -95,6 +100,7 @@ export class RunningNode implements NodeApi {
     this.#space = new Space(options.directory, options.minFreeBytes, full, (error) => this.host.fail(error));
     this.#streams = new Streams(this.host.core, storage.log);
     this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
+    this.#overload = new Overload(options.overloadMs);
     this.#retention = new Retention(this.host, options.retention);
   }
 
@@ -166,7 +172,14 @@ export class RunningNode implements NodeApi {
   }
 
   request(request: GatewayRequest, deadlineMs: number, done: (answer: GatewayAnswer) => void): void {
-    this.host.run(() => this.host.core.request(request, deadlineMs, this.#requests.counting(request.type, done)));
+    const since = performance.now();
+    const counted = this.#requests.counting(request.type, done);
+    if (!this.#overload.takes(since)) return counted({ type: "failed", request: 0, code: "overloaded", detail: OVERLOADED, version: 0 });
+    const answered = (answer: GatewayAnswer): void => {
+      this.#overload.answered(since, performance.now());
+      counted(answer);
+    };
+    this.host.run(() => this.host.core.request(request, deadlineMs, answered));
   }
 
   read(device: string, options: ReadOptions): Promise<StreamPage> {
