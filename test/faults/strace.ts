@@ -18,10 +18,19 @@ export interface Fault {
 }
 
 /** What a node is started through, so that these calls of it fail with EIO; the process id is the node's. */
-export function failing({ calls, when, path }: Fault): readonly string[] {
+export function failing(fault: Fault): readonly string[] {
+  return injecting(fault, "error=EIO");
+}
+
+/** The same, so that they take long. */
+export function delaying(fault: Fault & { readonly seconds: number }): readonly string[] {
+  return injecting(fault, `delay_enter=${fault.seconds}s`);
+}
+
+function injecting({ calls, when, path }: Fault, how: string): readonly string[] {
   const { command, libraries } = findStrace();
   const only = path === undefined ? [] : ["-P", path];
-  const strace = [command, "-D", "-f", "-qqq", "-o", "/dev/null", "--seccomp-bpf", ...only, "-e", `trace=${calls}`, "-e", `inject=${calls}:error=EIO:when=${when}`];
+  const strace = [command, "-D", "-f", "-qqq", "-o", "/dev/null", "--seccomp-bpf", ...only, "-e", `trace=${calls}`, "-e", `inject=${calls}:${how}:when=${when}`];
   return libraries === "" ? strace : ["env", `LD_LIBRARY_PATH=${libraries}`, ...strace];
 }
 
