@@ -13,6 +13,7 @@ import { measureKnown } from "./known/measure.ts";
 import { runHttpLoad } from "./load/http.ts";
 import { runLoad } from "./load/launch.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
+import { measureOverload } from "./overload.ts";
 import { findRedis, startRedis } from "./peers/redis-server.ts";
 import { freePort, startBellhop, startFloor, type Started } from "./processes.ts";
 
@@ -28,7 +29,7 @@ const SHAPES = [
 type Shape = (typeof SHAPES)[number];
 const OPEN_LOOP_RATE = 10_000;
 
-const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, known: knownDevices, idle: idleConnections };
+const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, known: knownDevices, idle: idleConnections, overload: threefold };
 type Part = keyof typeof PARTS;
 
 const { values } = parseArgs({
@@ -130,6 +131,12 @@ async function overHttp(): Promise<void> {
   const result = await withServer("Bellhop", ({ httpAt }) => runHttpLoad({ at: httpAt, connections: CONNECTIONS, payloadBytes: 128, devices: 1000, seconds }));
   print(`HTTP: POST with an idempotency key each, 128 B, ${CONNECTIONS} connections, 1,000 devices, ${seconds} s: ${thousands(result.perSecond)} publishes/s,`);
   print(`p50 ${result.latency.p50} ms, p99 ${result.latency.p99} ms; ${result.refused} refused, ${result.failed} failed; all found in their streams.\n`);
+}
+
+async function threefold(): Promise<void> {
+  const { peak, goodput, refused, failed, p99, afterRefused, afterP99 } = await withServer("Bellhop", ({ httpAt }) => measureOverload(httpAt));
+  print(`Overload: three times the peak of ${thousands(peak)} publishes/s over HTTP: ${thousands(goodput)} are stored (${((100 * goodput) / peak).toFixed(0)} % of the peak),`);
+  print(`${thousands(refused)} refused and ${thousands(failed)} not answered a second, p99 ${p99} ms; right afterwards, at 30 % of it: ${afterRefused} refused, p99 ${afterP99} ms.\n`);
 }
 
 async function knownDevices(): Promise<void> {
