@@ -163,8 +163,8 @@ export type HopAnswer =
       readonly expected: number;
       readonly code: ErrorCode;
     }
-  /** That attachment is no longer current: its socket closes with TAKEN_OVER (R25). */
-  | { readonly type: "takenOver"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
+  /** That attachment is no longer current: its socket closes with TAKEN_OVER (R25), or with REMOVED: its device is gone. */
+  | { readonly type: "takenOver"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number; readonly why?: "removed" }
   /** The credential by which that attachment came was removed: its socket closes with UNAUTHENTICATED (F4). */
   | { readonly type: "revoked"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** RESUME does not join on (R26), or a newer HELLO has opened a session. `stored`: the nonce is behind this one; HELLO may come again above it (R25). */

@@ -1,8 +1,9 @@
 // Waiting for a device's stream to grow: one waiter, one timer for each wait, and a bound on how many wait at once.
 
 import { BellhopError } from "../base/errors.ts";
-import { STREAM_TYPE } from "../core/stream/view.ts";
+import { REMOVED_TYPE, STREAM_TYPE } from "../core/stream/view.ts";
 import type { EntryType, NodeApi, StreamWatcher } from "../node/api.ts";
+import { withResolver } from "../node/promise.ts";
 
 const ALL_TYPES = Object.values(STREAM_TYPE).reduce((all, bit) => all | bit, 0);
 
@@ -15,6 +16,7 @@ export class Arrival implements StreamWatcher {
   readonly #places: FollowerPlaces;
   readonly #unwatch: () => void;
   #end = 0;
+  #isRemoved = false;
   #wake: (() => void) | undefined;
 
   /** Throws `overloaded` when there is no place, and what `watch` throws. */
@@ -31,26 +33,37 @@ export class Arrival implements StreamWatcher {
   }
 
   moved(end: number, types: number): void {
+    if ((types & REMOVED_TYPE) !== 0) {
+      this.#isRemoved = true;
+      this.#wake?.();
+      return;
+    }
     if ((types & this.#types) === 0) return;
     this.#end = end;
     this.#wake?.();
   }
 
-  /** Resolves with true when an entry of these types has come behind `offset`, with false after `ms` or when a signal aborts. */
+  /** Resolves with true when an entry of these types has come behind `offset`, with false after `ms` or when a signal aborts. Rejects with `removed` when the device was. */
   async past(offset: number, ms: number, ...signals: readonly AbortSignal[]): Promise<boolean> {
+    this.#checkRemoved();
     if (this.#end > offset) return true;
     if (signals.some((signal) => signal.aborted)) return false;
     const { promise, resolve } = withResolver();
     const timer = setTimeout(resolve, ms);
     for (const signal of signals) signal.addEventListener("abort", resolve, { once: true });
     this.#wake = () => {
-      if (this.#end > offset) resolve();
+      if (this.#end > offset || this.#isRemoved) resolve();
     };
     await promise;
     this.#wake = undefined;
     clearTimeout(timer);
     for (const signal of signals) signal.removeEventListener("abort", resolve);
+    this.#checkRemoved();
     return this.#end > offset;
+  }
+
+  #checkRemoved(): void {
+    if (this.#isRemoved) throw new BellhopError("removed");
   }
 
   close(): void {
@@ -81,12 +94,4 @@ export class FollowerPlaces {
   release(): void {
     this.#taken -= 1;
   }
-}
-
-function withResolver(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = (): void => {};
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
 }

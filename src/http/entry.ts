@@ -8,6 +8,9 @@ const TEXT = "text/plain; charset=utf-8";
 const BYTES = "application/octet-stream";
 const JSON_TYPE = "application/json";
 
+/** Milliseconds since 1970 of the last date there is (ECMAScript). */
+const LAST_DATE = 8.64e15;
+
 /** The header that carries the content type inside a message. */
 const CONTENT_TYPE = "content-type";
 
@@ -20,7 +23,7 @@ export function messageBody(payload: Buffer, headers: Readonly<Record<string, st
 /** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, expires?, payload}`. */
 export function entryJson(entry: StreamEntry): string {
   const isMessage = entry.type === "uplink" || entry.type === "downlink";
-  const { headers, contentType, encoding, payload, expires } = isMessage ? messageEntry(entry.body) : jsonEntry(entry.body);
+  const { headers, contentType, encoding, payload, expires } = isMessage ? messageEntry(entry.body) : jsonEntry(entry.body, entry.trace ?? "");
   const head = {
     offset: String(entry.offset),
     time: new Date(entry.time).toISOString(),
@@ -30,7 +33,7 @@ export function entryJson(entry: StreamEntry): string {
     headers,
     contentType,
     encoding,
-    ...(expires === 0 ? {} : { expires: new Date(expires).toISOString() }),
+    ...(expires === 0 ? {} : { expires: new Date(Math.min(expires, LAST_DATE)).toISOString() }),
   };
   return `${JSON.stringify(head).slice(0, -1)},"payload":${payload}}`;
 }
@@ -45,8 +48,8 @@ interface Content {
   readonly expires: number;
 }
 
-function jsonEntry(body: Uint8Array): Content {
-  return { headers: {}, contentType: JSON_TYPE, encoding: "json", payload: textOf(body), expires: 0 };
+function jsonEntry(body: Uint8Array, trace: string): Content {
+  return { headers: trace === "" ? {} : { traceparent: trace }, contentType: JSON_TYPE, encoding: "json", payload: textOf(body), expires: 0 };
 }
 
 function messageEntry(body: Uint8Array): Content {

@@ -9,13 +9,8 @@ import { READ_AGAIN_MS, type Arrival } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { entryJson } from "./entry.ts";
 import { problemOf } from "./answers.ts";
+import { asLines, COMMENT_MS, drained, EVENT_HEADERS, RETRY_MS } from "./events.ts";
 
-/** A comment at least this often keeps proxies from closing the connection and shows a dead one. */
-const COMMENT_MS = 15_000;
-/** What a client that lost its connection waits before it comes back. */
-const RETRY_MS = 2000;
-/** A reader that takes nothing for so long is let go; it comes back with Last-Event-ID. */
-const SLOW_READER_MS = 30_000;
 const PAGE_ENTRIES = 256;
 
 export interface Followed {
@@ -33,7 +28,7 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   response.on("error", () => gone.abort());
-  response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no" });
+  response.writeHead(200, EVENT_HEADERS);
   const select = { limit: PAGE_ENTRIES, maxBytes: context.settings.followerBytes, ...(types === undefined ? {} : { types }) };
   let position = after;
   let text = `retry: ${RETRY_MS}\n\n`;
@@ -70,28 +65,6 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
 function events(page: StreamPage): string {
   const { gap } = page;
   let text = gap === undefined ? "" : `id: ${gap.to}\nevent: gap\ndata: {"from":"${gap.from}","to":"${gap.to}"}\n\n`;
-  for (const entry of page.entries) text += `id: ${entry.offset}\ndata: ${entryJson(entry).replace(/\r\n|\r|\n/g, "\ndata: ")}\n\n`;
+  for (const entry of page.entries) text += `id: ${entry.offset}\ndata: ${asLines(entryJson(entry))}\n\n`;
   return text;
-}
-
-/** True once the socket's buffer is empty again; false when the reader has gone or is too slow, which destroys the connection. */
-function drained(response: ServerResponse, gone: AbortSignal, ended: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    const settle = (ok: boolean): void => {
-      clearTimeout(timer);
-      response.off("drain", onDrain);
-      gone.removeEventListener("abort", onGone);
-      ended.removeEventListener("abort", onGone);
-      resolve(ok);
-    };
-    const onDrain = (): void => settle(true);
-    const onGone = (): void => settle(false);
-    const timer = setTimeout(() => {
-      response.destroy();
-      settle(false);
-    }, SLOW_READER_MS);
-    response.on("drain", onDrain);
-    gone.addEventListener("abort", onGone);
-    ended.addEventListener("abort", onGone);
-  });
 }

@@ -44,10 +44,10 @@ export function noneMatches(header: string | undefined, tag: string): boolean {
   return entityTags(header).some((given) => given === "*" || given.replace(/^W\//, "") === tag);
 }
 
-/** True where `text/event-stream` is accepted, and not with a weight of 0. */
-export function acceptsEvents(accept: string | undefined): boolean {
+/** True where this very type is accepted, and not with a weight of 0; a wildcard does not ask for it. */
+export function accepts(wanted: string, accept: string | undefined): boolean {
   return (accept ?? "").split(",").some((range) => {
     const [type, ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
-    return type === "text/event-stream" && !parameters.some((parameter) => /^q=0(?:\.0{0,3})?$/.test(parameter));
+    return type === wanted && !parameters.some((parameter) => /^q=0(?:\.0{0,3})?$/.test(parameter));
   });
 }

@@ -97,6 +97,21 @@ export const Page = Type.Object({
   gap: Type.Optional(Gap),
 });
 
+export const FeedPage = Type.Object({
+  entries: Type.Array(Type.Object({ device: Type.String(), ...Entry.properties })),
+  gaps: Type.Array(
+    Type.Object({
+      bucket: Type.Optional(Type.Integer()),
+      entries: Type.Optional(Type.Integer({ description: "Log entries of the bucket that are no longer kept." })),
+      device: Type.Optional(Type.String()),
+      from: Type.Optional(Position),
+      to: Type.Optional(Position),
+    }),
+    { description: "What is no longer kept: of a whole bucket, or of one device that keeps less." },
+  ),
+  next: Type.String({ description: "A position; pass it as `after` to read on." }),
+});
+
 export const Document = Type.Object({
   version: Type.Integer({ description: "0: never written." }),
   offset: Position,
@@ -113,6 +128,20 @@ export const Device = Type.Object({
   session: Type.String(),
   lastSeries: Type.String(),
   lastTime: Type.Union([Type.String({ format: "date-time" }), Type.Null()]),
+  retainSeconds: Type.Union([Type.Integer(), Type.Null()], { description: "How long its entries are kept; null: as long as the broker keeps them." }),
+  retainEntries: Type.Union([Type.Integer(), Type.Null()], { description: "How many of its entries are kept; null: as many as the broker keeps." }),
+});
+
+const ExplainedOffset = Type.Object({
+  offset: Position,
+  is: Type.String({ description: "stored, absent or forgotten." }),
+  bucket: Type.Optional(Type.Integer()),
+  index: Type.Optional(Type.String({ description: "Its place in the bucket's log." })),
+  delivered: Type.Optional(Type.Boolean({ description: "Of a downlink: the device has acknowledged it, or it had expired before." })),
+  handled: Type.Optional(Type.Boolean()),
+  expired: Type.Optional(Type.Boolean()),
+  waits: Type.Optional(Type.Union([Type.String(), Type.Null()], { description: "Of a downlink: `not_connected`, `not_acknowledged`, or null: for nothing." })),
+  entry: Type.Optional(Entry),
 });
 
 export const Explanation = Type.Object({
@@ -128,7 +157,7 @@ export const Explanation = Type.Object({
   waits: Type.Union([Type.Object({ messages: Type.Integer(), bytes: Type.Integer(), why: Type.String() }), Type.Null()], {
     description: "What waits for this device at this node, and why.",
   }),
-  offset: Type.Optional(Type.Object({ offset: Position, is: Type.String(), entry: Type.Optional(Entry) })),
+  offset: Type.Optional(ExplainedOffset),
   key: Type.Optional(Type.Object({ key: Type.String(), is: Type.String(), offset: Position, position: Position })),
 });
 

@@ -1,9 +1,12 @@
 // What a running node offers to its front-ends (device server, HTTP, command line): the gateway's door and reads of streams.
 
 import type { ErrorCode } from "../base/errors.ts";
+import type { ControlEntry } from "../control/port.ts";
 import type { GatewayDoor } from "../core/gateway/types.ts";
 import type { ApiKey, Keys } from "../core/table/keys.ts";
+import type { Table } from "../core/table/table.ts";
 import type { MetricName } from "../observe/families.ts";
+import type { Feed } from "./feed.ts";
 
 export type EntryType = "uplink" | "downlink" | "presence" | "state";
 
@@ -20,6 +23,8 @@ export interface StreamEntry {
   readonly series: number;
   /** uplink and downlink: the msgpack body of core/hop.ts. presence, state: JSON, UTF-8. */
   readonly body: Uint8Array;
+  /** Of a backend's change of state: its traceparent, "" for none. */
+  readonly trace?: string;
 }
 
 export interface StreamPage {
@@ -63,6 +68,20 @@ export interface DeviceView {
   readonly handled: number;
   /** Milliseconds since 1970 of the last entry. */
   readonly lastTime: number;
+  /** How much of its stream is kept; 0 each: as much as the broker keeps. */
+  readonly retain: { readonly seconds: number; readonly entries: number };
+}
+
+export interface DevicePage {
+  readonly devices: readonly DeviceView[];
+  /** The last device looked at: pass it as `after`; undefined when there are no more. */
+  readonly next: string | undefined;
+}
+
+/** Where an entry stands in the log. */
+export interface OffsetPlace {
+  readonly bucket: number;
+  readonly index: number;
 }
 
 /** What is known of a credential beside its digest. */
@@ -97,9 +116,15 @@ export interface Explanation extends DeviceView {
   readonly applied: number;
 }
 
+export interface ControlPage {
+  readonly entries: readonly ControlEntry[];
+  /** The first position that is kept here; what is below is in the archives. */
+  readonly earliest: number;
+}
+
 /** Told after commit, at most once a turn; reads then fetch what is new. */
 export interface StreamWatcher {
-  /** The device's stream now ends at `end`, and an entry of one of these types came (bits: 1 uplink, 2 downlink, 4 presence, 8 state). */
+  /** The device's stream now ends at `end`, and an entry of one of these types came (bits: 1 uplink, 2 downlink, 4 presence, 8 state; 16: the device was removed). */
   moved(end: number, types: number): void;
 }
 
@@ -114,10 +139,17 @@ export interface NodeApi extends GatewayDoor {
   watch(device: string, watcher: StreamWatcher): () => void;
   /** undefined: the device is not known. */
   device(device: string): DeviceView | undefined;
-  devices(after: string, limit: number): readonly DeviceView[];
   /** In the order they were made; undefined: the device is not known. */
   credentials(device: string): readonly CredentialView[] | undefined;
   readonly keys: ApiKeys;
+  /** Devices whose id begins with `prefix`; a page may hold fewer than `limit` and not be the last. */
+  devices(after: string, limit: number, prefix: string): DevicePage;
+  place(device: string, offset: number): OffsetPlace | undefined;
+  /** The streams of all devices at once. */
+  readonly feed: Feed;
+  /** The table that routes devices to nodes, as this node has folded it. */
+  readonly table: Table;
+  controlLog(after: number, limit: number): Promise<ControlPage>;
   state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined;
   explain(device: string): Explanation | undefined;
   status(): NodeStatus;

@@ -3,9 +3,11 @@
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BellhopError } from "../base/errors.ts";
-import type { ControlLog } from "../control/port.ts";
+import type { ControlEntry, ControlLog } from "../control/port.ts";
 import type { Command, NodeAddress } from "../core/table/commands.ts";
 import { Table, type TableChange } from "../core/table/table.ts";
+import type { ControlPage } from "./api.ts";
+import { withResolver } from "./promise.ts";
 
 /** Commands waiting to be appended; past it new ones are dropped: the core proposes again what the table does not show. */
 const PROPOSALS_MAX = 4096;
@@ -132,6 +134,27 @@ export class Membership {
   async settle(command: Command, until: () => boolean, ms: number): Promise<void> {
     this.propose(command);
     await this.#until(until, ms, () => new BellhopError("deadline", "The control log did not show the change in time."));
+  }
+
+  /** Entries after a position that this node has folded; what is below the log's snapshot is in its archives (R10). */
+  async entries(after: number, limit: number): Promise<ControlPage> {
+    const end = this.table.position;
+    const { position: earliest } = await this.#control.snapshot();
+    const from = Math.max(after, earliest);
+    const found: ControlEntry[] = [];
+    if (from < end) {
+      const { promise, resolve } = withResolver();
+      const watch = this.#control.watch(from, {
+        entries: (entries) => {
+          for (const entry of entries) if (entry.position <= end && found.length < limit) found.push(entry);
+          if (found.length === limit || (entries.at(-1)?.position ?? 0) >= end) resolve();
+        },
+        compacted: resolve,
+      });
+      await promise;
+      watch.close();
+    }
+    return { entries: found, earliest: earliest + 1 };
   }
 
   get waiting(): number {

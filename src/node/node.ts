@@ -9,8 +9,9 @@ import type { Table, TableChange } from "../core/table/table.ts";
 import type { Readings } from "../observe/metrics.ts";
 import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, RecoveredCopy, Recovery, StateStore } from "../storage/port.ts";
-import type { CredentialView, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
+import type { ControlPage, CredentialView, DevicePage, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, OffsetPlace, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
+import { Feed } from "./feed.ts";
 import { Host } from "./host.ts";
 import { TableKeys } from "./keys.ts";
 import type { Links } from "../peer/links.ts";
@@ -60,6 +61,7 @@ export interface NodeStorage {
 
 export class RunningNode implements NodeApi {
   readonly host: Host;
+  readonly feed: Feed;
   readonly #streams: Streams;
   readonly #membership: Membership;
   readonly #checkpointer: Checkpointer;
@@ -99,6 +101,7 @@ export class RunningNode implements NodeApi {
     };
     this.#space = new Space(options.directory, options.minFreeBytes, full, (error) => this.host.fail(error));
     this.#streams = new Streams(this.host.core, storage.log);
+    this.feed = new Feed(this.host.core, storage.log, (moved) => this.#streams.watchAll(moved));
     this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
     this.#overload = new Overload(options.overloadMs);
     this.#retention = new Retention(this.host, options.retention);
@@ -194,8 +197,20 @@ export class RunningNode implements NodeApi {
     return this.#streams.device(device);
   }
 
-  devices(after: string, limit: number): readonly DeviceView[] {
-    return this.#streams.devices(after, limit);
+  devices(after: string, limit: number, prefix: string): DevicePage {
+    return this.#streams.devices(after, limit, prefix);
+  }
+
+  place(device: string, offset: number): OffsetPlace | undefined {
+    return this.#streams.place(device, offset);
+  }
+
+  get table(): Table {
+    return this.host.core.table;
+  }
+
+  async controlLog(after: number, limit: number): Promise<ControlPage> {
+    return this.#membership.entries(after, limit);
   }
 
   credentials(device: string): readonly CredentialView[] | undefined {

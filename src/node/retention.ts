@@ -1,5 +1,6 @@
 // Retention by time and size, a segment of the log at a time: proposes floors for the buckets led here; every copy forgets alike when the entry is applied (R17).
 
+import { Aging } from "./aging.ts";
 import type { Host } from "./host.ts";
 
 export interface RetentionLimits {
@@ -14,12 +15,14 @@ const LOOK_MS = 10_000;
 export class Retention {
   readonly #host: Host;
   readonly #limits: RetentionLimits;
+  readonly #aging: Aging;
   readonly #timer: NodeJS.Timeout;
   #looking = false;
 
   constructor(host: Host, limits: RetentionLimits) {
     this.#host = host;
     this.#limits = limits;
+    this.#aging = new Aging(host);
     this.#timer = setInterval(() => {
       if (this.#looking) return;
       this.#looking = true;
@@ -46,6 +49,7 @@ export class Retention {
       for (const [bucket, index] of last) floors.set(bucket, index + 1);
     }
     if (floors.size > 0) this.#host.run(() => this.#propose(floors));
+    await this.#aging.look();
   }
 
   /** Every bucket's last entry in the segment is older than the limit. */

@@ -2,21 +2,25 @@
 
 import { BellhopError } from "../base/errors.ts";
 import type { BucketCopy } from "../core/bucket.ts";
-import type { Entry } from "../core/entry.ts";
 import { bucketOf } from "../core/hash.ts";
 import type { CoreNode } from "../core/node.ts";
 import type { Device } from "../core/stream/device.ts";
 import { earliest, indexesOf, view } from "../core/stream/view.ts";
 import type { Log } from "../storage/port.ts";
-import type { CredentialView, DeviceView, Explanation, ReadOptions, StateDocument, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
+import type { CredentialView, DevicePage, DeviceView, Explanation, OffsetPlace, ReadOptions, StateDocument, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
+import { entriesAt } from "./entries.ts";
 
 /** Log indexes looked up at once; a page of more goes on from there. */
 const LOOKUP_MAX = 4096;
+/** Devices looked at for one page of their list; a prefix that few have takes more pages. */
+const LISTED_MAX = 10_000;
 
 export class Streams {
   readonly #core: CoreNode;
   readonly #log: Log;
   readonly #watchers = new Map<string, Set<StreamWatcher>>();
+  readonly #feeds = new Set<() => void>();
+  #appliedAtTell = 0;
 
   constructor(core: CoreNode, log: Log) {
     this.#core = core;
@@ -37,7 +41,7 @@ export class Streams {
     const from = Math.max(after + 1, first);
     const wanted = indexesOf(copy.machine, device, from, Math.min(device.end, after + LOOKUP_MAX, options.types === undefined ? from + options.limit - 1 : Infinity));
     const end = device.end;
-    const found = await this.#entries(copy, wanted.indexes, options.maxBytes);
+    const found = await entriesAt(this.#log, copy, wanted.indexes, options.maxBytes);
     const entries: StreamEntry[] = [];
     let next = gap?.to ?? after;
     let bytes = 0;
@@ -67,15 +71,34 @@ export class Streams {
     };
   }
 
+  /** Whoever follows all devices: called at the end of a turn in which something was applied. Ends when the returned function is called. */
+  watchAll(moved: () => void): () => void {
+    this.#feeds.add(moved);
+    return () => this.#feeds.delete(moved);
+  }
+
   /** Tells the watchers of what moved in this turn. */
   tellWatchers(): void {
-    if (this.#watchers.size === 0) return;
+    if (this.#watchers.size > 0) this.#tellOfDevices();
+    if (this.#feeds.size > 0) this.#tellFeeds();
+  }
+
+  #tellOfDevices(): void {
     for (const { machine } of this.#core.copies) {
       for (const [id, types] of machine.takeMoved() ?? []) {
         const end = machine.devices.find(id)?.end ?? 0;
         for (const watcher of this.#watchers.get(id) ?? []) watcher.moved(end, types);
       }
     }
+  }
+
+  /** A sum says whether any bucket moved: all that a feed costs a turn. */
+  #tellFeeds(): void {
+    let applied = 0;
+    for (const { machine } of this.#core.copies) applied += machine.index;
+    if (applied === this.#appliedAtTell) return;
+    this.#appliedAtTell = applied;
+    for (const moved of this.#feeds) moved();
   }
 
   device(id: string): DeviceView | undefined {
@@ -89,18 +112,20 @@ export class Streams {
   }
 
   /** By bucket, and within it in the order of the devices' places. */
-  devices(after: string, limit: number): DeviceView[] {
+  devices(after: string, limit: number, prefix: string): DevicePage {
     const views: DeviceView[] = [];
     const start = after === "" ? 0 : this.#bucketOf(after);
-    for (let bucket = start; bucket < this.#core.table.buckets.length && views.length < limit; bucket += 1) {
+    let looked = 0;
+    for (let bucket = start; bucket < this.#core.table.buckets.length; bucket += 1) {
       const machine = this.#core.copy(bucket)?.machine;
       if (machine === undefined) continue;
       for (const device of machine.devices.list(bucket === start ? after : "")) {
-        views.push(viewOf(device, earliest(machine, device)));
-        if (views.length === limit) break;
+        looked += 1;
+        if (device.id.startsWith(prefix)) views.push(viewOf(device, earliest(machine, device)));
+        if (views.length === limit || looked === LISTED_MAX) return { devices: views, next: device.id };
       }
     }
-    return views;
+    return { devices: views, next: undefined };
   }
 
   state(id: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined {
@@ -134,6 +159,14 @@ export class Streams {
     };
   }
 
+  /** Where an offset stands in the log; undefined when it is not kept or not there. */
+  place(id: string, offset: number): OffsetPlace | undefined {
+    const copy = this.#copyOf(id);
+    const device = copy.machine.devices.find(id);
+    const index = device === undefined ? undefined : indexesOf(copy.machine, device, offset, offset).indexes[0];
+    return index === undefined ? undefined : { bucket: copy.bucket, index };
+  }
+
   #why(state: string): "commit" | "storage_full" | "bucket_paused" {
     if (this.#core.storageFull) return "storage_full";
     return state === "attached" ? "commit" : "bucket_paused";
@@ -147,24 +180,6 @@ export class Streams {
     const copy = this.#core.copy(this.#bucketOf(id));
     if (copy === undefined) throw new BellhopError("bucket_paused", "No copy of the device's bucket is on this node.");
     return copy;
-  }
-
-  /** The log's entries at these indexes: from memory, the rest from the disk. */
-  async #entries(copy: BucketCopy, indexes: readonly number[], maxBytes: number): Promise<Entry[]> {
-    const cold: number[] = [];
-    for (const index of indexes) {
-      if (copy.replica.entry(index) !== undefined) break; // the newest are in memory
-      cold.push(index);
-    }
-    const fromDisk = cold.length === 0 ? [] : await this.#log.read(copy.bucket, cold, maxBytes);
-    if (fromDisk.length < cold.length) return fromDisk;
-    const hot: Entry[] = [];
-    for (const index of indexes.slice(cold.length)) {
-      const entry = copy.replica.entry(index);
-      if (entry === undefined) break; // released while the disk was read: the next page has it
-      hot.push(entry);
-    }
-    return [...fromDisk, ...hot];
   }
 }
 
@@ -180,5 +195,6 @@ function viewOf(device: Device, first: number): DeviceView {
     delivered: device.delivered,
     handled: device.handled,
     lastTime: device.lastTime,
+    retain: device.retain,
   };
 }

@@ -70,12 +70,16 @@ describe("description", () => {
     const paths = json.paths as Record<string, Record<string, { responses: Record<string, unknown>; summary?: string }>>;
     const calls = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`));
     expect(calls.sort()).toEqual([
+      "delete /v1/devices/{device}",
       "delete /v1/devices/{device}/credentials/{name}",
       "delete /v1/keys/{name}",
       "get /errors/{code}",
       "get /livez",
       "get /metrics",
       "get /readyz",
+      "get /v1/buckets",
+      "get /v1/cluster",
+      "get /v1/control-log",
       "get /v1/devices",
       "get /v1/devices/{device}",
       "get /v1/devices/{device}/credentials",
@@ -84,6 +88,7 @@ describe("description", () => {
       "get /v1/devices/{device}/publishers/{session}/messages/{series}",
       "get /v1/devices/{device}/state",
       "get /v1/devices/{device}/stream",
+      "get /v1/feed",
       "get /v1/keys",
       "get /v1/status",
       "patch /v1/devices/{device}/state",
@@ -92,6 +97,7 @@ describe("description", () => {
       "post /v1/devices/{device}/publishers",
       "post /v1/keys",
       "post /v1/messages",
+      "put /v1/devices/{device}",
       "put /v1/devices/{device}/publishers/{session}/messages/{series}",
       "put /v1/devices/{device}/state",
     ]);

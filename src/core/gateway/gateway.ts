@@ -164,7 +164,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
         this.#refused(bucket, answer);
         return;
       case "takenOver":
-        this.#endAttachment(bucket, answer, "taken_over", "A newer socket of this device has taken over.");
+        if (answer.why === "removed") this.#endAttachment(bucket, answer, "removed", "");
+        else this.#endAttachment(bucket, answer, "taken_over", "A newer socket of this device has taken over.");
         return;
       case "revoked":
         this.#endAttachment(bucket, answer, "unauthenticated", "The device's credential was revoked.");

@@ -432,12 +432,12 @@ export class Admission implements Lead, Applied {
     this.#seats.forget(admitted);
   }
 
-  ended(session: number): void {
+  ended(session: number, why?: "removed"): void {
     const admitted = this.#seats.session(session);
     if (admitted === undefined) return;
     for (const seat of admitted.seats) {
       if (admitted.moved) this.#ready.push({ to: seat.gateway, answer: ackOf(admitted) });
-      this.#ready.push({ to: seat.gateway, answer: ended(seat) }); // R25: an older session is told
+      this.#ready.push({ to: seat.gateway, answer: ended(seat, why) }); // R25: an older session is told
     }
     this.#servers.askAgain(session);
     this.#seats.end(admitted);

@@ -76,8 +76,9 @@ export function notHeld({ request, session: number, nonce }: Extract<HopRequest,
   return failed({ request }, "idle"); // its presence went down: the device comes back and resumes
 }
 
-export function ended({ session, attachment }: Seat): HopAnswer {
-  return { type: "takenOver", device: session.device, publisher: session.publisher, session: session.number, attachment };
+export function ended({ session, attachment }: Seat, why?: "removed"): HopAnswer {
+  const of = { device: session.device, publisher: session.publisher, session: session.number, attachment };
+  return why === undefined ? { type: "takenOver", ...of } : { type: "takenOver", ...of, why };
 }
 
 export function revoked({ session, attachment }: Seat): HopAnswer {

@@ -338,7 +338,7 @@ export class StreamMachine implements Machine {
     if (device === undefined) return failed("unknown_device");
     for (const session of device.sessions) {
       this.#down(session);
-      this.applied?.ended(session.number);
+      this.applied?.ended(session.number, "removed");
     }
     this.devices.remove(device);
     this.#records.set(documentName(id, "reported"), undefined);

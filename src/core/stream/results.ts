@@ -21,7 +21,7 @@ export interface Applied {
   /** The publish had no effect: its session is not current, or its number is not the next. */
   lost(session: number): void;
   /** The session is over: a newer one took its place, or its device was removed. */
-  ended(session: number): void;
+  ended(session: number, why?: "removed"): void;
   /** A credential was removed from the session's device: whoever speaks for the session by it does no longer. */
   revoked(session: number, credential: number): void;
   result(index: number, result: Result): void;

@@ -1,12 +1,12 @@
 // What readers are shown of a stream: log entries as entries of one device's stream (pure), and where its offsets are in the log.
 
 import { assert } from "../../base/assert.ts";
-import type { Entry } from "../entry.ts";
+import { ENTRY_KIND, type Entry } from "../entry.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND } from "../hop.ts";
 import { payloadOf } from "./body.ts";
 import { utf8 } from "./bytes.ts";
 import { chunkOf, CHUNK_ENTRIES } from "./chunk.ts";
-import { COMMAND, commandOf, decodeCommand, publishBody, publishKind, publishPublisher, publishSeries, publishSession } from "./commands.ts";
+import { COMMAND, commandOf, decodeCommand, publishBody, publishDevice, publishKind, publishPublisher, publishSeries, publishSession } from "./commands.ts";
 import type { Device } from "./device.ts";
 import type { StreamMachine } from "./machine.ts";
 
@@ -101,4 +101,36 @@ export function indexesOf(machine: StreamMachine, device: Device, from: number, 
     offset += within.length;
   }
   return { first, indexes };
+}
+
+/** The devices whose streams a log entry may stand in. */
+export function devicesOf({ kind, payload }: Entry): readonly string[] {
+  if (kind !== ENTRY_KIND.machine) return [];
+  if (commandOf(payload) === COMMAND.publish) return [publishDevice(payload)];
+  const command = decodeCommand(payload);
+  switch (command.command) {
+    case COMMAND.open:
+    case COMMAND.attach:
+    case COMMAND.keyed:
+    case COMMAND.state:
+      return [command.device];
+    case COMMAND.detach:
+      return command.sessions.map(({ device }) => device);
+    default:
+      return [];
+  }
+}
+
+/** The offset that the entry of this log index has in the device's stream; undefined when it has none: it changed nothing, or its place is forgotten. */
+export function offsetAt(machine: StreamMachine, device: Device, index: number): number | undefined {
+  let low = device.firstChunk;
+  let high = device.sealed;
+  if (index >= (device.open[0] ?? Infinity)) low = high; // mostly: the newest
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (machine.chunk(device, middle).at(-1)! < index) low = middle + 1;
+    else high = middle;
+  }
+  const within = machine.chunk(device, low).lastIndexOf(index);
+  return within === -1 ? undefined : low * CHUNK_ENTRIES + within + 1;
 }

@@ -12,6 +12,7 @@ import type { HttpContext } from "../context.ts";
 import { entityTags, noneMatches } from "../headers.ts";
 import { DeviceParams, Document, Position, PROBLEMS } from "../schemas.ts";
 import type { Server } from "../server.ts";
+import { traceOf } from "../trace.ts";
 
 type Which = "reported" | "desired";
 
@@ -22,8 +23,9 @@ const WhichQuery = Type.Object({
 });
 const Conditions = Type.Object({
   "if-match": Type.Optional(
-    Type.String({ description: "An ETag that was read; the change is made only if the document is still the same." }),
+    Type.String({ description: "An ETag that was read; the change is made only if the document is still the same.", examples: ['"desired-3"'] }),
   ),
+  "if-none-match": Type.Optional(Type.Literal("*", { description: "The change is made only if the document was never written." })),
 });
 const Changed = Type.Object({ device: Type.String(), document: Type.String(), version: Type.Integer(), offset: Position });
 const EMPTY: StateDocument = { document: Buffer.from("{}"), version: 0, offset: 0 };
@@ -79,10 +81,11 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       async (request, reply) => {
         const { device } = request.params;
         const which = request.query.document ?? "desired";
-        const ifVersion = wantedVersion(request.headers["if-match"], which, node.state(device)?.[which].version ?? 0);
+        const current = node.state(device)?.[which].version ?? 0;
+        const ifVersion = request.headers["if-none-match"] === "*" ? 0 : wantedVersion(request.headers["if-match"], which, current);
         if (ifVersion === "none") return sendProblem(reply, "version_conflict", `If-Match names no version of ${which}.`);
         const document = objectOf(request.body);
-        const answer = await ask(node, { type: "state", device, which, how, document, ifVersion }, settings.publishSeconds * 1000);
+        const answer = await ask(node, { type: "state", device, which, how, document, ifVersion, trace: traceOf(request) ?? "" }, settings.publishSeconds * 1000);
         if (answer.type !== "changed") throw new BellhopError("internal");
         const { version, offset } = answer;
         return reply.header("etag", `"${which}-${version}"`).send({ device, document: which, version, offset: String(offset) });

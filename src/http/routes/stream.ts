@@ -3,30 +3,23 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { Type } from "@fastify/type-provider-typebox";
 import { BellhopError } from "../../base/errors.ts";
-import type { EntryType, ReadOptions, StreamPage } from "../../node/api.ts";
+import type { ReadOptions, StreamPage } from "../../node/api.ts";
 import { sendJson } from "../answers.ts";
 import { Arrival, READ_AGAIN_MS } from "../arrival.ts";
 import type { HttpContext } from "../context.ts";
 import { entryJson } from "../entry.ts";
+import { exportStream, NDJSON_TYPE } from "../export.ts";
 import { follow } from "../follow.ts";
-import { acceptsEvents } from "../headers.ts";
+import { accepts } from "../headers.ts";
+import { limitOf, PAGE_QUERY, typesOf, waitOf } from "../paging.ts";
 import { DeviceParams, Page, PROBLEMS } from "../schemas.ts";
 import type { Server } from "../server.ts";
 
-const DEFAULT_LIMIT = 100;
-const TYPES = "(?:uplink|downlink|presence|state)";
-
 const StreamQuery = Type.Object({
   after: Type.Optional(
-    Type.String({ pattern: "^(?:\\d{1,15}|end)$", description: "Entries behind this offset; `end` for those still to come. Default 0." }),
+    Type.String({ pattern: "^(?:\\d{1,15}|end)$", description: "Entries behind this offset; `end` for those still to come. Default 0.", examples: ["41"] }),
   ),
-  limit: Type.Optional(
-    Type.Integer({ minimum: 1, description: `Most entries in the page. Default ${DEFAULT_LIMIT}; the setting pageEntries bounds it.` }),
-  ),
-  wait: Type.Optional(
-    Type.String({ pattern: "^\\d{1,4}s?$", description: "Wait so long for what is not there yet: `20s`. Bounded by maxLongPollSeconds." }),
-  ),
-  type: Type.Optional(Type.String({ pattern: `^${TYPES}(?:,${TYPES})*$`, description: "Only these types, separated by commas." })),
+  ...PAGE_QUERY,
 });
 
 export function streamRoutes(server: Server, context: HttpContext): void {
@@ -60,9 +53,10 @@ export function streamRoutes(server: Server, context: HttpContext): void {
         summary: "Read or follow a device's stream",
         description:
           "Entries in order. With `Accept: text/event-stream` it follows: `id` is a position for Last-Event-ID, " +
-          "a `gap` event tells what is missing, a comment comes every 15 s.",
+          "a `gap` event tells what is missing, a comment comes every 15 s. With `Accept: application/x-ndjson` the whole stream " +
+          "comes, an entry a line, up to its end as it was.",
         tags: ["streams"],
-        produces: ["application/json", "text/event-stream"],
+        produces: ["application/json", "text/event-stream", NDJSON_TYPE],
         params: DeviceParams,
         querystring: StreamQuery,
         response: { 200: Page, ...PROBLEMS },
@@ -71,8 +65,9 @@ export function streamRoutes(server: Server, context: HttpContext): void {
     async (request, reply) => {
       const { device } = request.params;
       const { query } = request;
-      const types = query.type?.split(",") as EntryType[] | undefined;
-      if (request.method === "GET" && acceptsEvents(request.headers.accept)) {
+      const types = typesOf(query.type);
+      const { accept } = request.headers;
+      if (request.method === "GET" && accepts("text/event-stream", accept)) {
         const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
         const arrival = new Arrival(node, followers, device, types);
         reply.hijack();
@@ -81,9 +76,16 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       }
 
       const after = positionOf(context, device, query.after);
-      const limit = Math.min(query.limit ?? DEFAULT_LIMIT, settings.pageEntries);
+      if (request.method === "GET" && accepts(NDJSON_TYPE, accept)) {
+        const first = await node.read(device, { after, limit: 1, maxBytes: settings.pageBytes, ...(types === undefined ? {} : { types }) });
+        followers.take();
+        reply.hijack();
+        void exportStream(context, reply.raw, { device, after, types, first, ended: request.access.ended });
+        return reply;
+      }
+      const limit = limitOf(query.limit, settings);
       const options = { after, limit, maxBytes: settings.pageBytes, ...(types === undefined ? {} : { types }) };
-      const waitSeconds = Math.min(Number((query.wait ?? "0").replace("s", "")), settings.maxLongPollSeconds);
+      const waitSeconds = waitOf(query.wait, settings);
       let page = await node.read(device, options);
       if (waitSeconds > 0 && isEmpty(page)) page = await waitFor(page, device, options, waitSeconds * 1000, request.signal, request.access.ended);
       if (request.access.ended.aborted) throw new BellhopError("unauthenticated", "The key was revoked or has expired.");
