@@ -151,6 +151,7 @@ async function startIncarnation(
         },
         overloadMs: settings.overloadSeconds * 1000,
         retention: { seconds: settings.retainSeconds, bytes: settings.retainBytes },
+        erasing: { seconds: settings.eraseSeconds, bytesPerSecond: settings.eraseBytesPerSecond },
         failed,
         over,
         waits: (registered) => log.info({ code: "waiting_for_nodes", registered }, "the cluster begins when enough nodes have registered"),

@@ -136,6 +136,8 @@ export const SETTINGS = {
   segmentBytes: number("bytes", 64 * MiB, MiB, GiB, "Size of a file of the log; a multiple of 512."),
   retainSeconds: number("seconds", 7 * DAY, 60, 3650 * DAY, "Entries older than this may be forgotten."),
   retainBytes: number("bytes", 8 * GiB, 4 * MiB, 1024 * GiB, "The oldest entries are forgotten when the log is larger than this."),
+  eraseSeconds: number("seconds", 60, 1, DAY, "How often the log's files are looked through for entries of removed devices, whose bytes are then blanked."),
+  eraseBytesPerSecond: number("bytes/s", 16 * MiB, 64 * KiB, 16 * GiB, "Greatest rate at which that reads and writes."),
   minFreeBytes: number(
     "bytes", 64 * MiB, 0, 1024 * GiB,
     "While less than this is free on the disk, writes are refused with `storage_full`; reads go on.",

@@ -8,6 +8,8 @@ export const ENTRY_KIND = {
   machine: 1,
   /** Moves the floor: payload is the new floor as u48 big-endian; entries below it may be forgotten (R17). */
   floor: 2,
+  /** What a removed device's entry is once the log's files hold its payload no more: at or below every checkpoint of its copy, so it is never applied there. */
+  erased: 3,
 } as const;
 
 export type EntryKind = (typeof ENTRY_KIND)[keyof typeof ENTRY_KIND];

@@ -160,7 +160,7 @@ export type NodeNumber = Extract<
   MetricName,
   | "devices_connected" | "streams_watched" | "buckets" | "buckets_led" | "buckets_open" | "entries_total" | "entries_forgotten_total" | "resident_bytes"
   | "log_segments" | "log_bytes" | "log_groups_total" | "log_written_bytes_total" | "storage_full" | "disk_free_bytes"
-  | "state_bytes" | "checkpoint_bytes_total" | "checkpoints_total" | "checkpoints_without_room_total"
+  | "state_bytes" | "checkpoint_bytes_total" | "checkpoints_total" | "checkpoints_without_room_total" | "removals_pending" | "erased_entries_total"
 >;
 
 export interface NodeStatus {

@@ -11,6 +11,7 @@ import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, RecoveredCopy, Recovery, StateStore } from "../storage/port.ts";
 import type { ControlPage, CredentialView, DevicePage, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, OffsetPlace, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
+import { Eraser, type EraseLimits } from "./eraser.ts";
 import { Feed } from "./feed.ts";
 import { Host } from "./host.ts";
 import { TableKeys } from "./keys.ts";
@@ -42,6 +43,7 @@ export interface NodeOptions {
   readonly limits: NodeLimits;
   readonly checkpoints: CheckpointLimits;
   readonly retention: RetentionLimits;
+  readonly erasing: EraseLimits;
   /** Milliseconds that requests may stand before new ones are refused. */
   readonly overloadMs: number;
   /** The node cannot go on; called once. */
@@ -66,6 +68,7 @@ export class RunningNode implements NodeApi {
   readonly #membership: Membership;
   readonly #checkpointer: Checkpointer;
   readonly #retention: Retention;
+  readonly #eraser: Eraser;
   readonly #space: Space;
   readonly #requests = new RequestCounts();
   readonly #overload: Overload;
@@ -105,6 +108,7 @@ export class RunningNode implements NodeApi {
     this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
     this.#overload = new Overload(options.overloadMs);
     this.#retention = new Retention(this.host, options.retention);
+    this.#eraser = new Eraser(this.host, options.erasing);
   }
 
   /** Registers, and resolves when every bucket that it leads is open. `connect` is given where the log's events go. */
@@ -153,6 +157,7 @@ export class RunningNode implements NodeApi {
   /** Writes the last checkpoint and closes the log; what was answered is on disk in any case. */
   async stop(): Promise<void> {
     this.#retention.stop();
+    await this.#eraser.stop();
     this.#space.stop();
     await this.#checkpointer.stop(true);
     this.host.stop();
@@ -277,6 +282,8 @@ export class RunningNode implements NodeApi {
         checkpoint_bytes_total: stateStats.checkpointBytes,
         checkpoints_total: stateStats.checkpoints,
         checkpoints_without_room_total: this.#checkpointer.withoutRoom,
+        removals_pending: this.#eraser.pending,
+        erased_entries_total: this.#eraser.blanked,
       },
     };
   }

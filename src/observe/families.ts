@@ -59,6 +59,8 @@ export const FAMILIES = {
   checkpoint_bytes_total: counter("Bytes written by checkpoints, at most."),
   checkpoint_seconds: histogram("Time of one checkpoint of one bucket."),
   checkpoints_without_room_total: counter("Checkpoints that found the disk full; they are tried again."),
+  removals_pending: gauge("Removed devices whose entries may still be in the log's files."),
+  erased_entries_total: counter("Entries of removed devices whose payload was blanked in the log's files."),
   storage_full: gauge("1 while writes are refused because the disk is full."),
   disk_free_bytes: gauge("Free space on the disk of the data directory."),
 

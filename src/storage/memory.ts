@@ -2,10 +2,10 @@
 
 import { TimeHistogram } from "../base/counts.ts";
 import { assert } from "../base/assert.ts";
-import type { Entry } from "../core/entry.ts";
+import { ENTRY_KIND, type Entry } from "../core/entry.ts";
 import { StorageError } from "./errors.ts";
 import type { Storage } from "./open.ts";
-import type { Log, LogEvents, LogStats, RecoveredCopy, SegmentView, StateStore, StateStoreWrite, Ticket } from "./port.ts";
+import type { Erasure, Log, LogEvents, LogStats, RecoveredCopy, SegmentView, StateStore, StateStoreWrite, Ticket } from "./port.ts";
 
 interface MemoryCopy {
   floor: number;
@@ -123,6 +123,23 @@ class MemoryLog implements Log {
   segments(): readonly SegmentView[] {
     const last = new Map([...this.#disk.copies].map(([bucket, copy]) => [bucket, copy.last] as const));
     return [{ bytes: this.#bytes(), sealed: false, last }];
+  }
+
+  async erase({ ranges, isGone }: Erasure): Promise<{ readonly blanked: number; readonly isWhole: boolean }> {
+    let blanked = 0;
+    for (const [bucket, { from, to }] of ranges) {
+      const entries = this.#disk.copies.get(bucket)?.entries;
+      for (const [index, entry] of entries ?? []) {
+        if (index < from || index > to || entry.kind === ENTRY_KIND.erased || !isGone(bucket, entry)) continue;
+        entries?.set(index, { ...entry, kind: ENTRY_KIND.erased, payload: new Uint8Array(entry.payload.length) });
+        blanked += 1;
+      }
+    }
+    return { blanked, isWhole: true };
+  }
+
+  roll(): void {
+    // there is one segment
   }
 
   async sync(): Promise<void> {

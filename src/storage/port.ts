@@ -72,8 +72,24 @@ export interface Log {
   segments(): readonly SegmentView[];
   /** Resolves when everything handed over so far is durable. */
   sync(): Promise<void>;
+  /**
+   * Blanks the payloads of entries in every segment that is no longer written to, and lets go of files that hold bytes of earlier lives.
+   * `isWhole`: none of the ranges' entries stand anywhere else; else try again later.
+   */
+  erase(erasure: Erasure): Promise<{ readonly blanked: number; readonly isWhole: boolean }>;
+  /** What is written next goes into a new segment. */
+  roll(): void;
   close(): Promise<void>;
   stats(): LogStats;
+}
+
+/** Which entries are to be blanked. None that a start may apply again: each is at or below its bucket's checkpoint. */
+export interface Erasure {
+  /** Of each bucket the indexes among which to look, from … to. */
+  readonly ranges: ReadonlyMap<number, { readonly from: number; readonly to: number }>;
+  readonly isGone: (bucket: number, entry: Entry) => boolean;
+  /** Waits until so many more bytes may be read or written; false: stop. */
+  readonly pace: (bytes: number) => Promise<boolean>;
 }
 
 export interface SegmentView {

@@ -1,7 +1,7 @@
 // A record of the log and the header of a segment: their bytes (docs/storage.md), written and read.
 
 import { crc32c } from "../base/crc32c.ts";
-import type { Entry, EntryKind } from "../core/entry.ts";
+import { ENTRY_KIND, type Entry, type EntryKind } from "../core/entry.ts";
 
 export const RECORD_TYPE = {
   entry: 1,
@@ -19,6 +19,8 @@ export const RECORD_TYPE = {
 export type RecordType = (typeof RECORD_TYPE)[keyof typeof RECORD_TYPE];
 
 const GREATEST_TYPE = RECORD_TYPE.unclean;
+/** Beside the type of an entry whose payload was blanked. */
+const BLANKED = 0x80;
 
 /** Bytes before a record's payload. */
 export const RECORD_HEADER = 32;
@@ -87,8 +89,32 @@ export function recordLength(view: DataView, at: number, end: number): number {
   return length > MAX_PAYLOAD || at + RECORD_HEADER + length > end ? 0 : RECORD_HEADER + length;
 }
 
+/** Shorter records hold nothing worth blanking, and no room for what proves it. */
+export const MIN_BLANKED = RECORD_HEADER + 4;
+
+/** Blanks an entry's payload. The record's crc stays that of what it was, so that the crcs of its group, and of those behind it, stay true. */
+export function blank(view: DataView, bytes: Uint8Array, at: number, length: number): void {
+  view.setUint8(at + 12, view.getUint8(at + 12) | BLANKED);
+  view.setUint8(at + 13, ENTRY_KIND.erased);
+  bytes.fill(0, at + RECORD_HEADER, at + length);
+  view.setUint32(at + RECORD_HEADER, crc32c(view, at + 4, at + RECORD_HEADER), true);
+}
+
+export function isBlank(view: DataView, at: number): boolean {
+  return (view.getUint8(at + 12) & BLANKED) !== 0;
+}
+
+function blankIsWhole(view: DataView, at: number, length: number): boolean {
+  const type = view.getUint8(at + 12) & ~BLANKED;
+  if (length < MIN_BLANKED || (type !== RECORD_TYPE.entry && type !== RECORD_TYPE.copied)) return false;
+  if (crc32c(view, at + 4, at + RECORD_HEADER) !== view.getUint32(at + RECORD_HEADER, true)) return false;
+  for (let i = at + MIN_BLANKED; i < at + length; i += 1) if (view.getUint8(i) !== 0) return false;
+  return true;
+}
+
 /** Is the record at `at`, of `length` bytes as recordLength gave them, whole and of a known type? */
 export function recordIsWhole(view: DataView, at: number, length: number): boolean {
+  if (isBlank(view, at)) return blankIsWhole(view, at, length);
   const type = view.getUint8(at + 12);
   return crc32c(view, at + 4, at + length) === view.getUint32(at, true) && type >= RECORD_TYPE.entry && type <= GREATEST_TYPE;
 }
@@ -96,7 +122,7 @@ export function recordIsWhole(view: DataView, at: number, length: number): boole
 /** The record at `at`, known to be whole. Its payload is a part of `bytes`, not a copy. */
 export function decodeRecord(view: DataView, bytes: Uint8Array, at: number, length: number): LogRecord {
   return {
-    type: view.getUint8(at + 12) as RecordType,
+    type: (view.getUint8(at + 12) & ~BLANKED) as RecordType,
     bucket: view.getUint32(at + 8, true),
     kind: view.getUint8(at + 13),
     index: getU48(view, at + 16, at + 14),

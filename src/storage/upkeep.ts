@@ -4,8 +4,9 @@ import { join } from "node:path";
 import type { Entry } from "../core/entry.ts";
 import { forget, keptFrom, locate } from "./copies.ts";
 import type { Copies, Extent } from "./copies.ts";
+import { concerns, eraseIn } from "./erase.ts";
 import { encodeFooter } from "./footer.ts";
-import type { Ticket } from "./port.ts";
+import type { Erasure, Ticket } from "./port.ts";
 import { control, RECORD_TYPE } from "./record.ts";
 import type { LogRecord } from "./record.ts";
 import { VERIFY_FILE } from "./recovery.ts";
@@ -117,6 +118,29 @@ export class Upkeep {
     } finally {
       this.#host.failed(error);
     }
+  }
+
+  /** Blanks payloads in the sealed segments that hold such entries; the pool's files hold bytes of earlier lives, so they go. */
+  async erase(erasure: Erasure): Promise<{ readonly blanked: number; readonly isWhole: boolean }> {
+    let blanked = 0;
+    let isWhole = true;
+    for (const name of this.#free.splice(0)) await this.#vfs.remove(join(this.#directory, name));
+    for (const segment of [...this.segments]) {
+      if (!concerns(segment, erasure.ranges)) continue;
+      if (!segment.sealed || segment.readers > 0 || segment.retired) {
+        isWhole = false; // its footer is being written, it is being read, or it is not full yet
+        continue;
+      }
+      segment.readers += 1;
+      try {
+        const found = await eraseIn(this.#vfs, this.#directory, segment, erasure);
+        blanked += found ?? 0;
+        if (found === undefined) isWhole = false;
+      } finally {
+        segment.readers -= 1;
+      }
+    }
+    return { blanked, isWhole };
   }
 
   async close(): Promise<void> {

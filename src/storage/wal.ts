@@ -8,7 +8,7 @@ import { locate, offsetOf } from "./copies.ts";
 import type { Copies, Copy } from "./copies.ts";
 import { StorageError } from "./errors.ts";
 import { Group, GROUP_HEADER } from "./group.ts";
-import type { Log, LogEvents, LogStats, SegmentView, Ticket } from "./port.ts";
+import type { Erasure, Log, LogEvents, LogStats, SegmentView, Ticket } from "./port.ts";
 import { readEntries } from "./reader.ts";
 import { control, MAX_PAYLOAD, RECORD_HEADER, RECORD_TYPE } from "./record.ts";
 import type { LogRecord } from "./record.ts";
@@ -43,6 +43,7 @@ export class WriteAheadLog implements Log {
   #durable: number;
   #lastCrc: number;
   #flushing = false;
+  #rollDue = false;
   #bytesWaiting = 0;
   #bytesWritten = 0;
   #groups = 0;
@@ -124,8 +125,13 @@ export class WriteAheadLog implements Log {
 
   async read(bucket: number, indexes: readonly number[], maxBytes: number): Promise<Entry[]> {
     this.#check();
+    return this.#guarded(() => readEntries(bucket, indexes, maxBytes, (index) => this.#find(bucket, index)));
+  }
+
+  /** Damage that is met stops the node, and the next opening scans everything. */
+  async #guarded<T>(reads: () => Promise<T>): Promise<T> {
     try {
-      return await readEntries(bucket, indexes, maxBytes, (index) => this.#find(bucket, index));
+      return await reads();
     } catch (error) {
       if (error instanceof StorageError && error.code === "damaged") await this.#upkeep.damageRead(error);
       throw error;
@@ -135,6 +141,15 @@ export class WriteAheadLog implements Log {
   async readRange(bucket: number, from: number, to: number, maxBytes: number): Promise<Entry[]> {
     const last = Math.min(to, this.#copies.get(bucket)?.last ?? 0);
     return this.read(bucket, Array.from({ length: Math.max(0, last - from + 1) }, (_, i) => from + i), maxBytes);
+  }
+
+  async erase(erasure: Erasure): Promise<{ readonly blanked: number; readonly isWhole: boolean }> {
+    this.#check();
+    return this.#guarded(() => this.#upkeep.erase(erasure));
+  }
+
+  roll(): void {
+    this.#rollDue = true;
   }
 
   segments(): readonly SegmentView[] {
@@ -208,7 +223,8 @@ export class WriteAheadLog implements Log {
     this.#check();
     assert(size <= RECORD_HEADER + MAX_PAYLOAD, "a record is at most 16 MiB");
     if (this.#open !== undefined) this.#closeOpen();
-    const opening = this.#active.bytes - this.#active.end < GROUP_HEADER + size ? this.#roll() : [];
+    const isDue = this.#rollDue && this.#active.firstSequence > 0;
+    const opening = isDue || this.#active.bytes - this.#active.end < GROUP_HEADER + size ? this.#roll() : [];
     const needed = opening.reduce((sum, record) => sum + RECORD_HEADER + record.payload.length, GROUP_HEADER + size);
     const room = this.#active.bytes - this.#active.end;
     assert(needed <= room, "segmentBytes leaves room for the copies' records and the greatest record");
@@ -228,6 +244,7 @@ export class WriteAheadLog implements Log {
   /** Goes on in the next segment; returns what its first group begins with. */
   #roll(): LogRecord[] {
     const before = this.#active;
+    this.#rollDue = false;
     this.#active = this.#upkeep.next();
     return openingRecords(this.#copies, before, this.#upkeep.retiredThrough, this.#upkeep.unclean);
   }

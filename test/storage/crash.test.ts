@@ -34,6 +34,7 @@ async function snapshots(workload: Workload, options: SimDiskOptions, files?: Ma
   const { log } = await openOn(disk, { ...NO_EVENTS, durable: (ticket) => { if (model !== undefined) model.acknowledged = ticket; } });
   const start = begin === undefined ? undefined : [...begin.states.values()].pop();
   model = new Model(log, start, begin?.applied);
+  for (const text of begin?.erasing ?? []) model.erasing.add(text);
   await workload(model, turns);
   await log.sync();
   await turns(30);
@@ -80,7 +81,7 @@ async function crashAgain(files: Map<string, Uint8Array>, what: Known, context: 
   const disk = new SimDisk({}, files);
   const { opened, state } = await recoverAndCheck(disk, what, context);
   await opened.log.close();
-  const after: Known = { states: new Map([[0, state]]), acknowledged: 0, applied: what.applied };
+  const after: Known = { ...what, states: new Map([[0, state]]), acknowledged: 0 };
   const more: Workload = async (model, turn) => {
     for (let i = 0; i < 12; i += 1) {
       const bucket = i % 3;
@@ -139,7 +140,7 @@ test("the workloads reach what they are for", async () => {
     }
   }
   expect([...reached]).toEqual(expect.arrayContaining([
-    "append: two writes under way", "roll: two writes under way", "roll: rename free-N", "retire: rename N.seg", "retire: write free-N", "retire: rename free-N", "roll: rename recovery",
+    "append: two writes under way", "roll: two writes under way", "roll: rename free-N", "retire: rename N.seg", "retire: write free-N", "retire: rename free-N", "roll: rename recovery", "erase: rename rewriting",
   ]));
 });
 

@@ -1,7 +1,7 @@
 // The crash simulation's parts: a model of what was handed to the log at each ticket, workloads, and the check of what a recovery found.
 
 import { expect } from "vitest";
-import type { Entry } from "../../src/core/entry.ts";
+import { ENTRY_KIND, type Entry } from "../../src/core/entry.ts";
 import { openLog } from "../../src/storage/open-log.ts";
 import type { OpenedLog } from "../../src/storage/open-log.ts";
 import type { Log, LogEvents, Ticket } from "../../src/storage/port.ts";
@@ -43,6 +43,8 @@ export class Model {
   /** What `durable` told. */
   acknowledged: Ticket = 0;
   readonly applied: Map<number, number>;
+  /** Texts that may be blank. */
+  readonly erasing = new Set<string>();
   #state: State;
   #count = 0;
 
@@ -96,6 +98,15 @@ export class Model {
     this.applied.delete(bucket);
   }
 
+  /** Blanks every third entry of a bucket up to an index. What is in the files afterwards is either, until it is done: the check takes both. */
+  async erase(bucket: number, to: number): Promise<boolean> {
+    const isGone = (of: number, { index }: Entry): boolean => of === bucket && index % 3 === 0;
+    this.#copy(bucket).entries.forEach((text, index) => {
+      if (index <= to && index % 3 === 0) this.erasing.add(text);
+    });
+    return (await this.log.erase({ ranges: new Map([[bucket, { from: 1, to }]]), isGone, pace: () => Promise.resolve(true) })).isWhole;
+  }
+
   checkpointed(bucket: number, applied: number): void {
     this.applied.set(bucket, applied);
     this.log.checkpointed(bucket, applied);
@@ -121,10 +132,11 @@ export interface Known {
   readonly acknowledged: Ticket;
   /** Checkpoints that the log was told of: it may have forgotten what they cover. */
   readonly applied: ReadonlyMap<number, number>;
+  readonly erasing?: ReadonlySet<string>;
 }
 
 export function known(model: Model): Known {
-  return { states: new Map(model.states), acknowledged: model.acknowledged, applied: new Map(model.applied) };
+  return { states: new Map(model.states), acknowledged: model.acknowledged, applied: new Map(model.applied), erasing: new Set(model.erasing) };
 }
 
 export const NO_EVENTS: LogEvents = {
@@ -149,7 +161,7 @@ export async function recoverAndCheck(disk: SimDisk, what: Known, context: strin
   const reasons: string[] = [];
   for (const [ticket, state] of [...what.states].reverse()) {
     if (ticket < what.acknowledged && ticket !== lastAtMost(what.states, what.acknowledged)) continue;
-    const reason = await difference(opened, state, what.applied);
+    const reason = await difference(opened, state, what.applied, what.erasing);
     if (reason === undefined) return { opened, state };
     reasons.push(`ticket ${ticket}: ${reason}`);
   }
@@ -161,7 +173,7 @@ function lastAtMost(states: ReadonlyMap<Ticket, State>, ticket: Ticket): Ticket 
   return Math.max(...[...states.keys()].filter((one) => one <= ticket));
 }
 
-export async function difference({ recovery, log }: OpenedLog, state: State, applied: ReadonlyMap<number, number>): Promise<string | undefined> {
+export async function difference({ recovery, log }: OpenedLog, state: State, applied: ReadonlyMap<number, number>, erasing: ReadonlySet<string> = new Set()): Promise<string | undefined> {
   const found = recovery.copies.map((copy) => copy.bucket).join();
   const wanted = [...state.keys()].sort((a, b) => a - b).join();
   if (found !== wanted) return `buckets ${found}, not ${wanted}`;
@@ -174,6 +186,7 @@ export async function difference({ recovery, log }: OpenedLog, state: State, app
     const read = new Map((await log.readRange(copy.bucket, 1, model.last + 5, 1e6)).map((entry) => [entry.index, entry]));
     for (const [index, text] of model.entries) {
       const entry = read.get(index);
+      if (entry?.kind === ENTRY_KIND.erased && erasing.has(text) && entry.payload.subarray(4).every((byte) => byte === 0)) continue;
       if (entry === undefined ? index >= kept : Buffer.from(entry.payload).toString() !== text) return `bucket ${copy.bucket}: entry ${index} is ${entry === undefined ? "gone" : Buffer.from(entry.payload).toString()}, not ${text}`;
     }
     for (const index of read.keys()) if (!model.entries.has(index)) return `bucket ${copy.bucket}: entry ${index} was never written, or was cut`;
@@ -261,6 +274,30 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     }
     model.append(2, 3, 9);
     await turn(20);
+  },
+
+  /** Entries are blanked while others are written, segments sealed and retired. */
+  async erase(model, turn) {
+    for (let round = 0; round < 4; round += 1) {
+      for (let i = 1; i <= 60; i += 1) {
+        model.append(i % 2, model.last(i % 2) + 1, 1);
+        if (i % 5 === 0) await turn(3);
+      }
+      for (const bucket of [0, 1]) model.checkpointed(bucket, model.last(bucket));
+      const erased = model.erase(0, model.last(0));
+      for (let i = 0; i < 6; i += 1) {
+        model.append(1, model.last(1) + 1, 1);
+        await turn(2);
+      }
+      model.log.roll();
+      await erased;
+      if (round === 2) {
+        model.floor(0, model.last(0) - 20);
+        model.floor(1, model.last(1) - 20);
+      }
+      model.append(0, model.last(0) + 1, 1);
+      await turn(10);
+    }
   },
 
   /** Segments are retired just before the log goes on in a new one: RETIRED and LINK are under way together. */

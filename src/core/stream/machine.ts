@@ -83,6 +83,7 @@ export class StreamMachine implements Machine {
   apply(entry: Entry): void {
     assert(entry.index === this.#index + 1, "entries are applied in order, each once");
     assert(entry.time >= this.#time, "the log's time never falls");
+    assert(entry.kind !== ENTRY_KIND.erased, "an entry whose payload was blanked is applied already");
     this.#index = entry.index;
     this.#time = entry.time; // R32
     if (entry.kind === ENTRY_KIND.machine) {

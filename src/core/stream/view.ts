@@ -104,10 +104,10 @@ export function indexesOf(machine: StreamMachine, device: Device, from: number, 
 }
 
 /** The devices whose streams a log entry may stand in. */
-export function devicesOf({ kind, payload }: Entry): readonly string[] {
-  if (kind !== ENTRY_KIND.machine) return [];
-  if (commandOf(payload) === COMMAND.publish) return [publishDevice(payload)];
-  const command = decodeCommand(payload);
+export function devicesOf(entry: Entry): readonly string[] {
+  if (entry.kind !== ENTRY_KIND.machine) return [];
+  if (commandOf(entry.payload) === COMMAND.publish) return [publishDevice(entry.payload)];
+  const command = decodeCommand(entry.payload);
   switch (command.command) {
     case COMMAND.open:
     case COMMAND.attach:
@@ -119,6 +119,16 @@ export function devicesOf({ kind, payload }: Entry): readonly string[] {
     default:
       return [];
   }
+}
+
+/** Every device that a log entry tells something of. */
+export function ownersOf(entry: Entry): readonly string[] {
+  if (entry.kind !== ENTRY_KIND.machine) return [];
+  if (commandOf(entry.payload) === COMMAND.publish) return [publishDevice(entry.payload)];
+  const command = decodeCommand(entry.payload);
+  if ("device" in command) return [command.device];
+  if (command.command === COMMAND.detach) return command.sessions.map(({ device }) => device);
+  return command.command === COMMAND.received ? command.cursors.map(({ device }) => device) : [];
 }
 
 /** The offset that the entry of this log index has in the device's stream; undefined when it has none: it changed nothing, or its place is forgotten. */
