@@ -29,7 +29,7 @@ describe("the list", () => {
 describe("a device", () => {
   test("is shown with its positions", async () => {
     const reply = await broker.call("GET", "/v1/devices/a");
-    expect(reply.json).toEqual({ device: "a", connected: false, end: "1", earliest: "1", delivered: "0", handled: "0", session: "0", lastSeries: "0", lastTime: expect.stringMatching(/^\d{4}-/) as string });
+    expect(reply.json).toEqual({ device: "a", connected: false, end: "1", earliest: "1", delivered: "0", handled: "0", session: "0", lastSeries: "0", lastTime: expect.stringMatching(/^\d{4}-/) as string, retainSeconds: null, retainEntries: null });
   });
 
   test.each(["/v1/devices/nobody", "/v1/devices/nobody/explain"])("that nobody knows is 404: %s", async (path) => {

@@ -146,3 +146,9 @@ describe("reading", () => {
     expect([reply.status, reply.json.code]).toEqual([404, "unknown_device"]);
   });
 });
+
+test("If-None-Match: * changes only what was never written", async () => {
+  const put = () => broker.call("PUT", "/v1/devices/once/state", { body: `{"a":1}`, headers: { "if-none-match": "*" } });
+  expect([(await put()).status, (await put()).json.code]).toEqual([200, "version_conflict"]);
+  expect((await broker.call("PUT", "/v1/devices/once/state", { body: "{}", headers: { "if-none-match": `"x"` } })).status).toBe(400);
+});
