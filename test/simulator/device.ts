@@ -23,6 +23,8 @@ export class Device {
   #session = 0;
   #leaves = 0;
   #nonce = 0n;
+  /** That of the HELLO of its own that it said last. */
+  #said = 0n;
   #next = 1;
   #sent = 0;
   #window = 0;
@@ -71,7 +73,7 @@ export class Device {
 
   /** A HELLO that it said long ago, late on its way. */
   late(resumes: boolean): Hello {
-    return { device: this.id, session: resumes ? this.#session : 0, nonce: resumes ? this.#nonce - 1n : 0n, leaves: 0, oldest: 1, next: Number.MAX_SAFE_INTEGER, window: 1 };
+    return { device: this.id, session: resumes ? this.#session : 0, nonce: resumes ? this.#said - 1n : 0n, leaves: 0, oldest: 1, next: Number.MAX_SAFE_INTEGER, window: 1 };
   }
 
   hangUp(): void {
@@ -91,6 +93,7 @@ export class Device {
     this.#sent = 0;
     this.isWelcome = false;
     this.#nonce += BigInt(this.#random.between(1, 1000)); // with every HELLO (R25)
+    this.#said = this.#nonce;
     this.#connection = new Connection(this.#world.cluster, node, this);
     const oldest = this.#outbox[0]?.series ?? this.#next;
     const hello = { device: this.id, session: this.#session, nonce: this.#nonce, leaves: this.#leaves, oldest, next: this.#next, window: 16 };
