@@ -40,6 +40,13 @@ export async function startFloor(): Promise<Started> {
   return { at, httpAt: "", pid: child.pid!, stop: () => stopped(child) };
 }
 
+/** The floor of HTTP: the framework alone. */
+export async function startBareHttp(): Promise<Started> {
+  const child = fork(sibling("./peers/bare-http"), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const { at } = (await firstWord(child)) as { at: string };
+  return { at: "", httpAt: at, pid: child.pid!, stop: () => stopped(child) };
+}
+
 /** What the process tells when it is ready; rejects when it ends before. */
 export function firstWord(child: ChildProcess): Promise<unknown> {
   return new Promise((resolve, reject) => {

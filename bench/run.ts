@@ -10,12 +10,14 @@ import { packageFolder, version } from "../src/observe/version.ts";
 import { print, note } from "../src/cli/output.ts";
 import { measureIdle } from "./idle.ts";
 import { measureKnown } from "./known/measure.ts";
-import { runHttpLoad } from "./load/http.ts";
+import { runBatchLoad } from "./load/batch.ts";
+import { runHttpLoad, type HttpResult } from "./load/http.ts";
 import { runLoad } from "./load/launch.ts";
+import { runSseLoad } from "./load/sse.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
 import { measureOverload } from "./overload.ts";
 import { findRedis, startRedis } from "./peers/redis-server.ts";
-import { freePort, startBellhop, startFloor, type Started } from "./processes.ts";
+import { freePort, startBareHttp, startBellhop, startFloor, type Started } from "./processes.ts";
 
 const CACHE = join(packageFolder(), ".cache");
 const DATA = join(CACHE, "bench");
@@ -28,8 +30,10 @@ const SHAPES = [
 ] as const;
 type Shape = (typeof SHAPES)[number];
 const OPEN_LOOP_RATE = 10_000;
+const FOLLOWERS = 1000;
+const EVENTS_PER_SECOND = 20_000;
 
-const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, known: knownDevices, idle: idleConnections, overload: threefold };
+const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, sse: followers, known: knownDevices, idle: idleConnections, overload: threefold };
 type Part = keyof typeof PARTS;
 
 const { values } = parseArgs({
@@ -53,7 +57,7 @@ try {
 print(`Noise: load ${loadavg()[0]!.toFixed(2)} at the end; ${stolenShare(stolenBefore, stolen())} of the processors' time went to other guests of the host.`);
 rmSync(DATA, { recursive: true, force: true });
 
-type Server = "Bellhop" | "Redis" | "floor";
+type Server = "Bellhop" | "Redis" | "floor" | "bare HTTP";
 
 async function withServer<Answer>(name: Server, use: (server: Started) => Promise<Answer>): Promise<Answer> {
   const server = await startServer(name);
@@ -67,6 +71,7 @@ async function withServer<Answer>(name: Server, use: (server: Started) => Promis
 
 async function startServer(name: Server): Promise<Started> {
   if (name === "floor") return startFloor();
+  if (name === "bare HTTP") return startBareHttp();
   if (name === "Bellhop") return startBellhop(join(DATA, name));
   return { ...(await startRedis(redisBinary!, join(DATA, name), await freePort())), httpAt: "" };
 }
@@ -127,10 +132,39 @@ async function openLoop(): Promise<void> {
   print("");
 }
 
+/** Pairs of runs: the framework alone, then Bellhop; and batches in the same run. */
 async function overHttp(): Promise<void> {
-  const result = await withServer("Bellhop", ({ httpAt }) => runHttpLoad({ at: httpAt, connections: CONNECTIONS, payloadBytes: 128, devices: 1000, seconds }));
-  print(`HTTP: POST with an idempotency key each, 128 B, ${CONNECTIONS} connections, 1,000 devices, ${seconds} s: ${thousands(result.perSecond)} publishes/s,`);
-  print(`p50 ${result.latency.p50} ms, p99 ${result.latency.p99} ms; ${result.refused} refused, ${result.failed} failed; all found in their streams.\n`);
+  const publish = (name: Server): Promise<HttpResult> =>
+    withServer(name, ({ httpAt: at }) => runHttpLoad({ at, connections: CONNECTIONS, payloadBytes: 128, devices: 1000, seconds, stores: name === "Bellhop" }));
+  const bare: HttpResult[] = [];
+  const bellhop: HttpResult[] = [];
+  const batches: number[] = [];
+  for (let pair = 1; pair <= pairs; pair += 1) {
+    bare.push(await publish("bare HTTP"));
+    bellhop.push(await publish("Bellhop"));
+    batches.push(await withServer("Bellhop", ({ httpAt: at }) => runBatchLoad({ at, connections: 4, lines: 500, payloadBytes: 128, devices: 1000, seconds })));
+    note(`HTTP, pair ${pair} of ${pairs}: bare ${thousands(bare.at(-1)!.perSecond)}, Bellhop ${thousands(bellhop.at(-1)!.perSecond)}, in batches ${thousands(batches.at(-1)!)}`);
+  }
+  const ratios = (over: readonly number[], under: readonly HttpResult[]): string => median(over.map((rateOf, pair) => rateOf / under[pair]!.perSecond)).toFixed(2);
+  print(`HTTP: POST of 128 B of JSON with an idempotency key each, ${CONNECTIONS} connections, 1,000 devices, ${seconds} s; median of ${pairs} pairs (least–greatest).\n`);
+  print("| | messages/s | p50, ms | p99, ms | median ratio of the pairs |\n|---|---|---|---|---|");
+  print(`| one route of the framework that stores nothing | ${spread(bare)} | ${latencies(bare)} | |`);
+  print(`| Bellhop, single publishes | ${spread(bellhop)} | ${latencies(bellhop)} | ${ratios(bellhop.map(({ perSecond }) => perSecond), bare)} of the framework |`);
+  print(`| Bellhop, batches of 500 over 4 connections | ${thousands(median(batches))} (${thousands(Math.min(...batches))}–${thousands(Math.max(...batches))}) | | | ${ratios(batches, bellhop)} of single publishes |\n`);
+}
+
+function latencies(results: readonly HttpResult[]): string {
+  return [median(results.map(({ latency }) => latency.p50)), median(results.map(({ latency }) => latency.p99))].join(" | ");
+}
+
+async function followers(): Promise<void> {
+  print(`Server-sent events: ${FOLLOWERS} followers, ${EVENTS_PER_SECOND} events/s in all for ${seconds} s, published in batches; latency from the time that an entry was due, in ms.\n`);
+  print("| streams | events due | seen | p50 | p99 | max |\n|---|---|---|---|---|---|");
+  for (const devices of [FOLLOWERS, 1]) {
+    const result = await withServer("Bellhop", ({ httpAt: at }) => runSseLoad({ at, followers: FOLLOWERS, devices, eventsPerSecond: EVENTS_PER_SECOND, seconds }));
+    print(`| ${devices} | ${result.due} | ${result.seen} | ${[result.latency.p50, result.latency.p99, result.latency.max].map((ms) => ms.toFixed(1)).join(" | ")} |`);
+  }
+  print("");
 }
 
 async function threefold(): Promise<void> {
@@ -159,7 +193,7 @@ function rate(result: LoadResult | undefined): string {
   return result === undefined ? "–" : thousands(result.perSecond);
 }
 
-function spread(results: readonly LoadResult[]): string {
+function spread(results: readonly { readonly perSecond: number }[]): string {
   if (results.length === 0) return "–";
   const rates = results.map((result) => result.perSecond);
   return `${thousands(median(rates))} (${thousands(Math.min(...rates))}–${thousands(Math.max(...rates))})`;

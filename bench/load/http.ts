@@ -9,6 +9,8 @@ export interface HttpPlan {
   readonly payloadBytes: number;
   readonly devices: number;
   readonly seconds: number;
+  /** The floor of HTTP stores nothing: nothing is looked for afterwards. */
+  readonly stores: boolean;
 }
 
 export interface HttpResult {
@@ -35,8 +37,8 @@ export async function runHttpLoad(plan: HttpPlan): Promise<HttpResult> {
     requests: [
       {
         method: "POST",
-        headers: { "content-type": "application/octet-stream" },
-        body: Buffer.alloc(plan.payloadBytes, "x"),
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify("x".repeat(plan.payloadBytes - 2)),
         setupRequest(request) {
           sent += 1;
           return { ...request, path: `/v1/devices/${run}-${sent % plan.devices}/messages`, headers: { ...request.headers, "idempotency-key": `${run}-${sent}` } };
@@ -50,7 +52,7 @@ export async function runHttpLoad(plan: HttpPlan): Promise<HttpResult> {
   });
 
   const answered = result["2xx"];
-  const found = await countStored(plan.at, run, plan.devices);
+  const found = plan.stores ? await countStored(plan.at, run, plan.devices) : answered;
   if (found < answered || found > answered + result.errors + plan.connections) throw new Error(`${answered} publishes were answered and ${found} are stored.`);
   return {
     perSecond: answered / result.duration,

@@ -91,7 +91,7 @@ function inWords({ perSecond, latency, generatorCpu, verified }: LoadResult): st
 
 async function benchHttp(options: HttpOptions): Promise<void> {
   await call(options.at, { path: "/v1/status" });
-  const result = await runHttpLoad({ at: options.at, connections: options.connections, payloadBytes: options.bytes, devices: options.devices, seconds: options.seconds }).catch(benchFailed);
+  const result = await runHttpLoad({ at: options.at, connections: options.connections, payloadBytes: options.bytes, devices: options.devices, seconds: options.seconds, stores: true }).catch(benchFailed);
   printResult(options.output, result, () =>
     facts([
       ["rate", `${Math.round(result.perSecond).toLocaleString("en")} publishes/s, each answered after it was on disk`],

@@ -17,6 +17,7 @@ export class Arrival implements StreamWatcher {
   readonly #unwatch: () => void;
   #end = 0;
   #isRemoved = false;
+  #stopped = false;
   #wake: (() => void) | undefined;
 
   /** Throws `overloaded` when there is no place, and what `watch` throws. */
@@ -43,16 +44,16 @@ export class Arrival implements StreamWatcher {
     this.#wake?.();
   }
 
-  /** Resolves with true when an entry of these types has come behind `offset`, with false after `ms` or when a signal aborts. Rejects with `removed` when the device was. */
+  /** Resolves with true when an entry of these types has come behind `offset`, with false after `ms`, after `stop` or when a signal aborts. Rejects with `removed` when the device was. */
   async past(offset: number, ms: number, ...signals: readonly AbortSignal[]): Promise<boolean> {
     this.#checkRemoved();
     if (this.#end > offset) return true;
-    if (signals.some((signal) => signal.aborted)) return false;
+    if (this.#stopped || signals.some((signal) => signal.aborted)) return false;
     const { promise, resolve } = withResolver();
     const timer = setTimeout(resolve, ms);
     for (const signal of signals) signal.addEventListener("abort", resolve, { once: true });
     this.#wake = () => {
-      if (this.#end > offset || this.#isRemoved) resolve();
+      if (this.#end > offset || this.#isRemoved || this.#stopped) resolve();
     };
     await promise;
     this.#wake = undefined;
@@ -64,6 +65,12 @@ export class Arrival implements StreamWatcher {
 
   #checkRemoved(): void {
     if (this.#isRemoved) throw new BellhopError("removed");
+  }
+
+  /** Ends the wait at hand, and every later one at once. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Certificates } from "../doors/certificates.ts";
 import type { FollowerPlaces } from "./arrival.ts";
+import type { EventPages } from "./event-pages.ts";
 import type { ConnectionLimit } from "./connections.ts";
 import type { RequestRates } from "./rates.ts";
 
@@ -17,6 +18,7 @@ export interface HttpContext {
   /** Aborted when the server stops: waiting requests answer, followed streams end. */
   readonly stopping: AbortSignal;
   readonly followers: FollowerPlaces;
+  readonly eventPages: EventPages;
   readonly connections: ConnectionLimit;
   readonly rates: RequestRates;
   readonly certificates: Certificates;

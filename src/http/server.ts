@@ -16,6 +16,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import { beginRequest, endRequest, isTraced, within, type RequestTrace } from "../observe/traces.ts";
 import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
+import { EventPages } from "./event-pages.ts";
 import type { HttpContext } from "./context.ts";
 import { guard, KeyRing } from "./auth.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
@@ -90,6 +91,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
     connections,
     stopping: stop.signal,
     followers,
+    eventPages: new EventPages(parts.node, settings.followerBytes),
     handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
   });
   connections.watch(server.server);
