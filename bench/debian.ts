@@ -23,6 +23,7 @@ export function unpackDebian(packages: readonly string[], root: string, program:
       return undefined;
     }
   }
-  const libraries = readdirSync(join(root, "usr/lib")).map((folder) => join(root, "usr/lib", folder));
+  const folder = join(root, "usr/lib");
+  const libraries = !existsSync(folder) ? [] : readdirSync(folder).map((name) => join(root, "usr/lib", name));
   return { path, libraries: libraries.join(":") };
 }

@@ -1,9 +1,11 @@
 // The composition root: the only file that wires storage, control log, node and front-ends into a running broker.
 
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { hostAndPort, type Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
+import { EtcdControl } from "./control/etcd.ts";
 import type { ControlLog } from "./control/port.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { startDeviceServer } from "./device/server.ts";
@@ -15,7 +17,7 @@ import { createLog, type Log } from "./observe/log.ts";
 import { LoopWatch } from "./observe/loop.ts";
 import { createMetrics, together, type Reading, type Readings } from "./observe/metrics.ts";
 import { version } from "./observe/version.ts";
-import { Links } from "./peer/links.ts";
+import { Links, type LinksTls } from "./peer/links.ts";
 import { StorageError } from "./storage/errors.ts";
 import { openStorage } from "./storage/open.ts";
 import type { LogEvents } from "./storage/port.ts";
@@ -77,14 +79,28 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
   let bound = settings;
   let closed = false;
   let anew: Promise<void> | undefined;
-  const start = (): Promise<Incarnation> => startIncarnation(bound, log, source, { failed, control: options.control, over: (why) => void (anew ??= startAnew(why)) });
+  const start = async (): Promise<Incarnation> => {
+    for (;;) {
+      let isRunning = false;
+      let whyOver: string | undefined;
+      const over = (why: string): void => {
+        if (whyOver !== undefined) return;
+        whyOver = why;
+        log.warn({ code: "over" }, `this incarnation is over: ${why}; the node starts anew`);
+        if (isRunning) anew = startAnew();
+      };
+      const incarnation = await startIncarnation(bound, log, source, { failed, control: options.control, over });
+      isRunning = true;
+      if (whyOver === undefined) return incarnation;
+      await incarnation.abandon(); // it was over before it was ready
+      await sleep(ANEW_MS * Math.random());
+    }
+  };
   /** What a node does that finds itself departed: it drops its roles and registers anew (R4), as if its process had been started again. */
-  const startAnew = async (why: string): Promise<void> => {
-    log.warn({ code: "over" }, `this incarnation is over: ${why}; the node starts anew`);
+  const startAnew = async (): Promise<void> => {
     try {
       await current.abandon();
       await sleep(ANEW_MS * Math.random());
-      anew = undefined;
       if (!closed) current = await start();
     } catch (error) {
       failed(error as Error);
@@ -121,9 +137,9 @@ async function startIncarnation(
     for (const step of undo) await step().catch(() => undefined);
   };
   try {
-    const control = given ?? (await EmbeddedControl.open(directory));
+    const control = given ?? (isAlone ? await EmbeddedControl.open(directory) : etcdControl(settings));
     if (given === undefined) undo.unshift(() => control.close());
-    const links = isAlone ? undefined : await Links.listen({ cluster: settings.cluster, node: settings.node, listen: hostAndPort(settings.peer), log: (peer, what) => log.info({ code: "link", peer }, what) });
+    const links = isAlone ? undefined : await Links.listen({ cluster: settings.cluster, node: settings.node, listen: hostAndPort(settings.peer), tls: peerTls(settings), log: (peer, what) => log.info({ code: "link", peer }, what) });
     if (links !== undefined) undo.unshift(() => links.close());
     const peerAddress = links === undefined ? "" : withPort(settings.peer, links.port);
     const node = await RunningNode.start(
@@ -137,7 +153,7 @@ async function startIncarnation(
         },
         beginning: isAlone
           ? { bucketCount: settings.bucketCount, copies: 1, minCopies: 1, nodes: 1 }
-          : { bucketCount: settings.bucketCount, copies: copiesOf(settings), minCopies: Math.min(settings.minCopies, settings.copies), nodes: settings.bootstrap === 0 ? settings.copies : settings.bootstrap },
+          : { bucketCount: settings.bucketCount, copies: settings.copies as 1 | 3 | 5, minCopies: settings.minCopies, nodes: settings.bootstrap === 0 ? settings.copies : settings.bootstrap },
         storage,
         links,
         directory,
@@ -213,8 +229,24 @@ async function startIncarnation(
   }
 }
 
-function copiesOf({ copies }: Settings): 1 | 3 | 5 {
-  return copies >= 5 ? 5 : copies >= 3 ? 3 : 1;
+function etcdControl(settings: Settings): EtcdControl {
+  return new EtcdControl(settings.cluster, {
+    endpoints: settings.etcd.split(","),
+    user: settings.etcdUser === "" ? undefined : settings.etcdUser,
+    password: settings.etcdPassword,
+    ca: pem(settings.etcdCa),
+    cert: pem(settings.etcdCert),
+    key: pem(settings.etcdKey),
+  });
+}
+
+function peerTls(settings: Settings): LinksTls | undefined {
+  const [ca, cert, key] = [pem(settings.peerCa), pem(settings.peerCert), pem(settings.peerKey)];
+  return ca === undefined || cert === undefined || key === undefined ? undefined : { ca, cert, key };
+}
+
+function pem(path: string): string | undefined {
+  return path === "" ? undefined : readFileSync(path, "utf8");
 }
 
 function withPort(address: string, port: number): string {
@@ -256,7 +288,7 @@ export function limitsOf(settings: Settings): NodeLimits {
       backoffMs: 20,
       backoffCapMs: 500,
     },
-    coordinator: { suspicionMs: 500, hintedMs: 150, loneSuspicionMs: 2000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
+    coordinator: { suspicionMs: 500, hintedMs: 150, greetingMs: 5000, loneSuspicionMs: 2000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
     beatMs: 100,
   };
 }

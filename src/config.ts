@@ -81,6 +81,8 @@ const advertised = (port: string): TextSetting => ({
   pattern: /^(?:(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5})?$/,
 });
 
+const ETCD = /^(?:https?:\/\/(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z.-]+):\d{1,5}(?:,(?=h)|$))*$/;
+
 /** Everything that can be set. Help, `config show --effective` and docs/configuration.md are made from this table. */
 export const SETTINGS = {
   node: text("n1", /^[a-z0-9][a-z0-9-]{0,62}$/, "1 to 63 of a–z, 0–9 and -", "Id of this node."),
@@ -93,6 +95,15 @@ export const SETTINGS = {
   device: address("127.0.0.1:4810", "Where devices connect. Port 0 takes a free one."),
   peer: address("127.0.0.1:4820", "Where the other nodes of a cluster connect. Port 0 takes a free one."),
   cluster: text("", /^[\w.-]{0,64}$/, "up to 64 letters, digits, _, . and -", "Name of the cluster that this node belongs to; empty: it is alone, with everything embedded."),
+  etcd: text("", ETCD, "http(s)://HOST:PORT, several with commas between", "The etcd that holds the cluster's control log."),
+  etcdUser: text("", /^.*$/, "a name, or nothing", "User at etcd; its password is etcdPassword."),
+  etcdPassword: text("", /^.*$/, "a password, or nothing", "Password of etcdUser: by BELLHOP_ETCD_PASSWORD_FILE, so that it stands in no command line."),
+  etcdCa: file("Authorities that sign etcd's certificates."),
+  etcdCert: file("This node's certificate for etcd."),
+  etcdKey: file("Private key of etcdCert."),
+  peerCa: file("Authority of the nodes' certificates: links between nodes then are TLS, and both ends show theirs."),
+  peerCert: file("This node's certificate for the other nodes; its common name is the node's id."),
+  peerKey: file("Private key of peerCert."),
   bootstrap: number("nodes", 0, 0, 1000, "Nodes that must have registered before a new cluster makes its table; 0: as many as `copies`."),
   copies: number("copies", 3, 1, 5, "Copies of each bucket in a new cluster: 1, 3 or 5."),
   minCopies: number("copies", 2, 1, 5, "Copies that must be there for a bucket of a new cluster to take writes."),
@@ -222,9 +233,9 @@ export interface LoadedSettings {
 }
 
 /** Settings of later versions: said so instead of ignored. */
-const NOT_YET = ["etcd", "spare"];
+const NOT_YET = ["spare"];
 
-const NOT_YET_SAID = "is not available in this version: a cluster runs with `bellhop dev`, one node alone with `bellhop start`.";
+const NOT_YET_SAID = "is not available in this version; leave it out.";
 
 /** Everything that is wrong with the settings, one problem a line. */
 export class ConfigError extends Error {
@@ -422,7 +433,7 @@ function contradictions(settings: Settings): string[] {
   if (settings.segmentBytes % 512 !== 0) {
     problems.push(`segmentBytes (${settings.segmentBytes}) must be a multiple of 512: the log is written in blocks.`);
   }
-  for (const name of ["http", "device", "peer"] as const) {
+  for (const name of ["http", "device"] as const) {
     const { host } = hostAndPort(settings[name]);
     if (isLoopback(host)) continue; // F3
     if (name === "peer") {
@@ -434,9 +445,24 @@ function contradictions(settings: Settings): string[] {
       );
     }
   }
-  problems.push(...tlsProblems(settings));
+  problems.push(...tlsProblems(settings), ...clusterProblems(settings));
   if (settings.http === settings.device && hostAndPort(settings.http).port !== 0) {
     problems.push(`http and device are both ${settings.http}; give them different ports.`);
+  }
+  return problems;
+}
+
+/** What a node of a cluster needs, and its door for the others (F1, F3). */
+function clusterProblems(settings: Settings): string[] {
+  const problems: string[] = [];
+  const needs = (one: SettingName, other: SettingName): void => {
+    if (settings[one] !== "" && settings[other] === "") problems.push(`${one} needs ${other} beside it.`);
+  };
+  for (const [one, other] of [["peerCa", "peerCert"], ["peerCert", "peerKey"], ["peerKey", "peerCa"], ["etcdCert", "etcdKey"], ["etcdKey", "etcdCert"], ["etcdUser", "etcdPassword"], ["etcd", "cluster"]] as const) needs(one, other);
+  if (![1, 3, 5].includes(settings.copies)) problems.push(`copies (${settings.copies}) must be 1, 3 or 5.`);
+  if (settings.minCopies > settings.copies) problems.push(`minCopies (${settings.minCopies}) must be at most copies (${settings.copies}).`);
+  if (settings.cluster !== "" && settings.peerCa === "" && settings.allowPlaintext === "no" && !isLoopback(hostAndPort(settings.peer).host)) {
+    problems.push(`peer (${settings.peer}) is beyond loopback, and without certificates whoever reaches the port could act as a node: set peerCa, peerCert and peerKey.`);
   }
   return problems;
 }

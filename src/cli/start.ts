@@ -48,8 +48,8 @@ function load({ config, ...values }: Readonly<Record<string, string>>): LoadedSe
 /** @param control the control log that this process was given; else the settings say which */
 export async function start(flags: Readonly<Record<string, string>>, control?: ControlLog): Promise<void> {
   const { settings, files } = settingsOf(flags);
-  if (settings.cluster !== "" && control === undefined) {
-    throw new CliError("usage", "no_control_log", "A cluster of several machines needs etcd for its control log, which this version does not speak yet.", "", "bellhop dev --nodes 3 runs a cluster on this machine; without --cluster this node runs alone");
+  if (settings.cluster !== "" && settings.etcd === "" && control === undefined) {
+    throw new CliError("usage", "no_control_log", "A node of a cluster needs the etcd that holds its control log.", "", "name it: --etcd http://HOST:2379,…; bellhop dev runs a cluster on this machine without; and without --cluster a node runs alone");
   }
   // Loaded here and not at the top: the other commands start faster without the broker's code.
   const { startBroker } = await import("../broker.ts");

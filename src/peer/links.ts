@@ -2,6 +2,7 @@
 
 import { randomInt } from "node:crypto";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect as connectTls, createServer as createTlsServer, TLSSocket } from "node:tls";
 import type { ErrorCode } from "../base/errors.ts";
 import type { GatewayId, HopAnswer, HopRequest, PublishKind } from "../core/hop.ts";
 import type { Beat } from "../core/node.ts";
@@ -21,11 +22,20 @@ const LOOK_MS = 500;
 /** Sockets that have not yet said who they are. */
 const STRANGERS_MAX = 64;
 
+/** F1: both ends show a certificate of the cluster's authority whose common name is the node's id. PEM. */
+export interface LinksTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface LinksOptions {
   readonly cluster: string;
   readonly node: string;
   /** Where to listen; port 0 takes a free one. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** undefined: plain text. */
+  readonly tls: LinksTls | undefined;
   /** A link came up, was lost or could not be made, in words. */
   readonly log: (node: string, what: string) => void;
 }
@@ -75,13 +85,16 @@ export class Links {
   private constructor(options: LinksOptions, server: Server) {
     this.#options = options;
     this.#server = server;
-    server.on("connection", (socket) => this.#accept(socket));
+    server.on(options.tls === undefined ? "connection" : "secureConnection", (socket: Socket) => this.#accept(socket));
+    // A stranger without a certificate ends here; until then its socket is TLS's own, and bounded by its time-out.
+    server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
     this.#looker = setInterval(() => this.#look(), LOOK_MS);
   }
 
   /** Listens; rejects where the address is taken. Nobody is dialled or let in before `begin`. */
   static async listen(options: LinksOptions): Promise<Links> {
-    const server = createServer({ noDelay: true });
+    const { tls } = options;
+    const server = tls === undefined ? createServer() : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: GREETING_MS });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(options.listen.port, options.listen.host, () => {
@@ -179,9 +192,12 @@ export class Links {
     if (!dials || this.#closed || this.#events === undefined || peer.address === "" || peer.link !== undefined || peer.isDialling || peer.redial !== undefined) return;
     peer.isDialling = true;
     const at = peer.address.lastIndexOf(":");
-    const socket = connect({ host: peer.address.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(peer.address.slice(at + 1)) });
+    const where = { host: peer.address.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(peer.address.slice(at + 1)) };
+    const { tls } = this.#options;
+    // Whose certificate it is says the hello, which must be the node's that was dialled.
+    const socket = tls === undefined ? connect(where) : connectTls({ ...where, ...tls, minVersion: "TLSv1.3", checkServerIdentity: () => undefined });
     const link = this.#greetWithin(socket, this.#helloTo(peer.id), peer.id);
-    socket.once("connect", () => link.greet());
+    socket.once(tls === undefined ? "connect" : "secureConnect", () => link.greet());
   }
 
   #accept(socket: Socket): void {
@@ -203,6 +219,7 @@ export class Links {
     };
     const link: Link = new Link(socket, hello, expected, {
       greeted: (greeted, peer) => {
+        if (socket instanceof TLSSocket) checkCertificate(socket, peer.node);
         known();
         this.#up(greeted, peer);
       },
@@ -266,4 +283,10 @@ export class Links {
       if (link !== undefined && now - link.heardAt > SILENT_MS) link.close(`nothing was heard for ${SILENT_MS / 1000} s`);
     }
   }
+}
+
+/** The certificate is one of the cluster's, by the handshake; here it is the node's own. */
+function checkCertificate(socket: TLSSocket, node: string): void {
+  const name = socket.getPeerCertificate().subject?.CN;
+  if (name !== node) throw new LinkError(`its certificate is for ${name === undefined ? "nobody" : JSON.stringify(name)}, and it says that it is node ${node}`);
 }

@@ -1,13 +1,11 @@
 // A cluster of three real processes: whatever node is killed or frozen, what was answered is in the stream, once, on every node.
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { call } from "../http/broker.ts";
 import { startDev, type DevCluster, type DevNode } from "./dev.ts";
+import { eventually, PATIENCE_MS } from "./eventually.ts";
 
 const DEVICES = Array.from({ length: 6 }, (_, i) => `lamp-${i}`);
-/** Nothing here may take longer; in milliseconds. */
-const PATIENCE_MS = 60_000;
 
 let cluster: DevCluster;
 beforeAll(async () => {
@@ -36,15 +34,6 @@ async function stored(node: DevNode, device: string): Promise<number[]> {
     for (const { payload } of reply.json.entries as { payload: string }[]) numbers.push(Number(payload));
     if (reply.json.next === after) return numbers;
     after = reply.json.next as string;
-  }
-}
-
-async function eventually<T>(look: () => Promise<T>, isSo: (value: T) => boolean): Promise<T> {
-  const until = Date.now() + PATIENCE_MS / 2;
-  for (;;) {
-    const value = await look();
-    if (isSo(value) || Date.now() > until) return value;
-    await sleep(50);
   }
 }
 

@@ -102,7 +102,7 @@ describe("refused", () => {
   });
 
   test("settings that this version does not have yet", () => {
-    for (const name of ["etcd", "spare"]) {
+    for (const name of ["spare"]) {
       expect(problemsOf({ flags: { [name]: "x" } })).toEqual([expect.stringContaining("not available in this version")]);
     }
   });

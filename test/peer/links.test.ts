@@ -2,12 +2,16 @@
 
 import { connect, createServer } from "node:net";
 import { once } from "node:events";
-import { afterEach, expect, test } from "vitest";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import type { Node } from "../../src/core/table/commands.ts";
 import { Writer } from "../../src/core/stream/bytes.ts";
 import { frameBatch } from "../../src/peer/batch.ts";
 import { writeHello, type LinkMessage } from "../../src/peer/codec.ts";
-import { Links } from "../../src/peer/links.ts";
+import { Links, type LinksTls } from "../../src/peer/links.ts";
+import { Authority } from "../doors/authority.ts";
 
 class End {
   readonly links: Links;
@@ -21,9 +25,9 @@ class End {
     this.links = links;
   }
 
-  static async open(id: string, cluster = "c"): Promise<End> {
+  static async open(id: string, tls?: LinksTls): Promise<End> {
     const said: string[] = [];
-    const links = await Links.listen({ cluster, node: id, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what) => said.push(what) });
+    const links = await Links.listen({ cluster: "c", node: id, tls, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what) => said.push(what) });
     const end = new End(id, links);
     end.said = said;
     open.push(end);
@@ -54,8 +58,8 @@ function node(id: string, port: number): Node {
   return { id, store: id, incarnation: 1, registration: "", address: { http: "", device: "", peer: `127.0.0.1:${port}` }, zone: "z", slot: 0, state: "live" };
 }
 
-async function pair(): Promise<[End, End]> {
-  const [a, b] = [await End.open("a"), await End.open("b")];
+async function pair(tls: (id: string) => LinksTls | undefined = () => undefined): Promise<[End, End]> {
+  const [a, b] = [await End.open("a", tls("a")), await End.open("b", tls("b"))];
   for (const end of [a, b]) {
     end.links.nodes([node("a", a.links.port), node("b", b.links.port)]);
     end.begin();
@@ -145,6 +149,41 @@ test("an address where nobody listens is dialled again until somebody does", asy
   a.begin();
   await until(() => a.said.length > 0);
   expect(a.said[0]).toContain("ECONNREFUSED");
+});
+
+describe("with TLS", () => {
+  const folder = mkdtempSync(join(tmpdir(), "bellhop-links-"));
+  const certificates = (authority: Authority) => (id: string): LinksTls => {
+    const { cert, key } = authority.issue({ cn: id });
+    return { ca: authority.caText, cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+  };
+  const authority = certificates(new Authority(folder, "cluster"));
+  const stranger = certificates(new Authority(folder, "other"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test("both ends show the cluster's certificates, and messages pass", async () => {
+    const [a, b] = await pair(authority);
+    a.links.beat("b", { from: { node: "a", incarnation: 1 }, suspects: ["x"] });
+    a.links.flush();
+    await b.until(() => b.messages.length === 1);
+    expect(suspects(b)).toEqual([["x"]]);
+  });
+
+  test.each([
+    ["another authority's certificate", () => stranger("a")],
+    ["another node's certificate", () => authority("c")],
+    ["no certificate", () => undefined],
+  ])("a node with %s is not let in", async (_what, tls) => {
+    const a = await End.open("a", tls());
+    const b = await End.open("b", authority("b"));
+    for (const end of [a, b]) {
+      end.links.nodes([node("a", a.links.port), node("b", b.links.port)]);
+      end.begin();
+    }
+    await until(() => a.said.length > 0);
+    expect([...a.told.filter((what) => what === "made b"), ...b.told]).toEqual([]);
+    expect(b.messages).toEqual([]);
+  });
 });
 
 async function until(holds: () => boolean): Promise<void> {

@@ -281,6 +281,7 @@ export function coordinatorSettings(drawn: Case): CoordinatorSettings {
   return {
     suspicionMs: drawn.leaseMs / 2,
     hintedMs: drawn.leaseMs / 8,
+    greetingMs: drawn.leaseMs,
     loneSuspicionMs: drawn.leaseMs * 2,
     dampingMs: 2000,
     leasesFreshMs: drawn.leaseMs * 2,

@@ -7,6 +7,8 @@ export interface SuspicionSettings {
   readonly suspicionMs: number;
   /** Silence that is enough where the link to the peer was closed and has not come back, in ms: the hint of a process that ended (R6). */
   readonly hintedMs: number;
+  /** Silence that a new incarnation is granted before it is heard for the first time, in ms: it reads its log and makes its links. */
+  readonly greetingMs: number;
   /** Silence after which one node's own suspicion is enough, in ms: so a cut between two nodes that everyone else hears ends too. */
   readonly loneSuspicionMs: number;
   /** A departure counts against its node for this long, in ms; each doubles the silence that it takes. */
@@ -23,6 +25,8 @@ interface Peer {
   heardAt: number;
   /** Whom it suspected when last heard. */
   suspects: readonly string[];
+  /** This incarnation was heard. */
+  isKnown: boolean;
   /** The link to it was closed, and it was not heard since. */
   linkLost: boolean;
   departed: boolean;
@@ -48,7 +52,7 @@ export class Suspicion {
       if (node.id === this.#self) continue;
       let peer = this.#peers.get(node.id);
       if (peer === undefined) {
-        peer = { incarnation: 0, since: now, heardAt: now, suspects: [], linkLost: false, departed: false, departures: 0, departedAt: 0 };
+        peer = { incarnation: 0, since: now, heardAt: now, suspects: [], isKnown: false, linkLost: false, departed: false, departures: 0, departedAt: 0 };
         this.#peers.set(node.id, peer);
       }
       if (node.incarnation !== peer.incarnation) {
@@ -56,6 +60,7 @@ export class Suspicion {
         peer.since = now;
         peer.heardAt = now;
         peer.suspects = [];
+        peer.isKnown = false;
         peer.linkLost = false;
       }
       const departed = node.state === "departed";
@@ -72,6 +77,7 @@ export class Suspicion {
     if (peer === undefined) return;
     peer.heardAt = now;
     peer.suspects = suspects;
+    peer.isKnown = true;
     peer.linkLost = false;
   }
 
@@ -86,10 +92,10 @@ export class Suspicion {
     this.#awakeSince = now;
   }
 
-  /** Has this node been awake, and that incarnation known, for long enough that a lease gone says something? */
+  /** Has this node been awake, and that incarnation been there, for long enough that a lease gone says something? The last reading of the leases may be older than its own. */
   mayBeGone(node: string, now: number): boolean {
     const peer = this.#peers.get(node);
-    return peer !== undefined && now - Math.max(this.#awakeSince, peer.since) >= this.#settings.suspicionMs;
+    return peer !== undefined && now - Math.max(this.#awakeSince, peer.since) >= this.#settings.greetingMs;
   }
 
   /** The live peers that this node itself suspects; told to its peers with every beat. */
@@ -100,7 +106,7 @@ export class Suspicion {
   /** The suspects whom enough nodes suspect: two at least, or this one where there is no third, or this one alone for long. */
   accused(now: number): string[] {
     return this.suspects(now).filter((node) => {
-      if (this.#silence(node, now) >= this.#patience(node, now, this.#settings.loneSuspicionMs)) return true;
+      if (this.#silence(node, now) >= this.#patience(node, now, Math.max(this.#settings.loneSuspicionMs, this.#shortest(node)))) return true;
       const others = [...this.#peers].filter(([other, peer]) => other !== node && !peer.departed);
       const accusers = 1 + others.filter(([other, peer]) => peer.suspects.includes(node) && !this.#suspects(other, now)).length;
       return accusers >= Math.min(2, 1 + others.length); // R6: several peers' suspicion
@@ -109,8 +115,14 @@ export class Suspicion {
 
   #suspects(node: string, now: number): boolean {
     const peer = this.#peers.get(node)!;
-    const { suspicionMs, hintedMs } = this.#settings;
-    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, peer.linkLost ? hintedMs : suspicionMs);
+    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, this.#shortest(node));
+  }
+
+  /** The silence that makes a suspect of it, in ms. */
+  #shortest(node: string): number {
+    const { suspicionMs, hintedMs, greetingMs } = this.#settings;
+    const { isKnown, linkLost } = this.#peers.get(node)!;
+    return !isKnown ? greetingMs : linkLost ? hintedMs : suspicionMs;
   }
 
   #silence(node: string, now: number): number {

@@ -8,6 +8,7 @@ import { Fold } from "./fold.ts";
 export const SETTINGS: CoordinatorSettings = {
   suspicionMs: 500,
   hintedMs: 200,
+  greetingMs: 500,
   loneSuspicionMs: 5_000,
   dampingMs: 60_000,
   leasesFreshMs: 1_000,
