@@ -97,7 +97,13 @@ export const SETTINGS = {
   cluster: text("", /^[\w.-]{0,64}$/, "up to 64 letters, digits, _, . and -", "Name of the cluster that this node belongs to; empty: it is alone, with everything embedded."),
   etcd: text("", ETCD, "http(s)://HOST:PORT, several with commas between", "The etcd that holds the cluster's control log."),
   etcdUser: text("", /^.*$/, "a name, or nothing", "User at etcd; its password is etcdPassword."),
-  etcdPassword: text("", /^.*$/, "a password, or nothing", "Password of etcdUser: by BELLHOP_ETCD_PASSWORD_FILE, so that it stands in no command line."),
+  etcdPassword: {
+    kind: "secret",
+    default: "",
+    pattern: /^.*$/,
+    form: "a password",
+    what: "Password of etcdUser; by BELLHOP_ETCD_PASSWORD or BELLHOP_ETCD_PASSWORD_FILE only.",
+  },
   etcdCa: file("Authorities that sign etcd's certificates."),
   etcdCert: file("This node's certificate for etcd."),
   etcdKey: file("Private key of etcdCert."),
@@ -436,9 +442,7 @@ function contradictions(settings: Settings): string[] {
   for (const name of ["http", "device"] as const) {
     const { host } = hostAndPort(settings[name]);
     if (isLoopback(host)) continue; // F3
-    if (name === "peer") {
-      problems.push(`peer (${settings.peer}) is beyond loopback, and this version asks nodes for no credentials: whoever reaches the port could be a node. Listen on 127.0.0.1 or [::1].`);
-    } else if (settings.auth === "off") {
+    if (settings.auth === "off") {
       problems.push(
         `${name} (${settings[name]}) is beyond loopback, and auth is off: whoever reaches the port could read and publish. ` +
           `Set auth to required (--auth required, BELLHOP_AUTH=required), or listen on 127.0.0.1 or [::1].`,
