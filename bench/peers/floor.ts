@@ -17,7 +17,7 @@ const server = createServer({ noDelay: true }, (socket) => {
   const ignore = (): void => undefined;
   const fromDevice: FromDevice = {
     hello({ window, keepAlive, receiveWindow }) {
-      const zeros = { last: 0, leftAt: 0, generation: 0, wrap: 0, delivered: 0, handled: 0, end: 0 };
+      const zeros = { last: 0, leftAt: 0, generation: 0, wrap: 0, delivered: 0, handled: 0, end: 0, voids: [] };
       writeWelcome(writer, { protocol: PROTOCOL, session: 1, window, keepAlive, maxFrame: MAX_FRAME, receiveWindow, ...zeros });
     },
     publish: (series) => void (last = series),

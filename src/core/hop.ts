@@ -143,6 +143,8 @@ export type HopAnswer =
       readonly delivered: number;
       readonly handled: number;
       readonly end: number;
+      /** With RESUME: numbers from `oldest` to `last` that were consumed without being stored, rising; left out where there are none (R27). */
+      readonly voids?: readonly { readonly series: number; readonly code: ErrorCode }[];
     }
   /** Everything ≤ series is committed; valid from any epoch. `voids`: numbers consumed without being stored, with their code (R27). */
   | {

@@ -341,7 +341,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     const hello = this.#hello;
     if (this.#phase !== "opening" || hello === undefined) return;
     const { node, limits } = this.#keeper;
-    const { session, last, leftAt, generation, delivered, handled, end } = welcome;
+    const { session, last, leftAt, generation, delivered, handled, end, voids } = welcome;
     const window = Math.min(welcome.window, maxWindow(this.#wrap));
     const receiveWindow = Math.min(hello.receiveWindow, limits.receiveWindow);
     this.#near = this.#acked = last;
@@ -354,7 +354,7 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
     this.#keeper.welcomed(this);
     writeWelcome(this.writer(), {
       protocol: PROTOCOL, session, last, leftAt, generation, window, wrap: this.#wrap, keepAlive: this.#keepAliveSeconds, maxFrame: limits.frameBytes,
-      receiveWindow, delivered, handled, end,
+      receiveWindow, delivered, handled, end, voids,
     });
     this.#keeper.log.debug({ code: "connected", device: hello.device, connection: this.number, address: this.address, session }, "device connected");
     this.#deliveries = new Deliveries(node, this, hello.device, receiveWindow, hello.maxFrame, hello.after, handled, end, hello.desired);

@@ -1,6 +1,7 @@
 // The device server's limits, each with its unit: what a connection and all of them together may hold.
 
 import type { Settings } from "../config.ts";
+import { MAX_KEEP_ALIVE_SECONDS } from "../wire/device.ts";
 
 export interface DeviceLimits {
   /** A HELLO needs a token, where no certificate says who the device is (F2). */
@@ -51,7 +52,7 @@ export function deviceLimits(settings: Settings): DeviceLimits {
     helloMs: settings.helloTimeoutSeconds * 1000,
     welcomeMs: 90_000,
     keepAliveSeconds: settings.keepAliveSeconds,
-    mostKeepAliveSeconds: 3600,
+    mostKeepAliveSeconds: MAX_KEEP_ALIVE_SECONDS, // a device may sleep with its connection open
     pauseReadingBytes: settings.windowBytes / 2,
     backlogBytes: settings.backlogBytes,
     pauseWritingBytes: 64 * 1024,

@@ -221,7 +221,7 @@ export function readFromDevice(bytes: Uint8Array, start: number, end: number, to
   }
 }
 
-/** [17, protocol, session, last, leftAt, generation, window, wrap, keepAlive, maxFrame, receiveWindow, delivered, handled, end] */
+/** [17, protocol, session, last, leftAt, generation, window, wrap, keepAlive, maxFrame, receiveWindow, delivered, handled, end, voids?] */
 export interface WelcomeFrame {
   readonly protocol: number;
   readonly session: number;
@@ -242,11 +242,13 @@ export interface WelcomeFrame {
   readonly handled: number;
   /** Last offset of the device's stream. */
   readonly end: number;
+  /** With RESUME: numbers from `oldest` to `last` that were consumed without being stored; their series are wide. */
+  readonly voids: readonly Voided[];
 }
 
 export function writeWelcome(to: Writer, welcome: WelcomeFrame): void {
   const frame = to.beginFrame();
-  to.array(14);
+  to.array(welcome.voids.length === 0 ? 14 : 15);
   to.uint(TYPE.welcome);
   to.uint(welcome.protocol);
   to.uint(welcome.session);
@@ -261,6 +263,7 @@ export function writeWelcome(to: Writer, welcome: WelcomeFrame): void {
   to.uint(welcome.delivered);
   to.uint(welcome.handled);
   to.uint(welcome.end);
+  if (welcome.voids.length > 0) writeVoids(to, welcome.voids);
   to.endFrame(frame);
 }
 
@@ -279,11 +282,12 @@ function readWelcome(from: Reader, count: number): WelcomeFrame {
   const delivered = from.uint(MAX_NUMBER);
   const handled = from.uint(MAX_NUMBER);
   const end = from.uint(MAX_NUMBER);
-  rest(from, count - 14);
-  return { protocol, session, last, leftAt, generation, window, wrap, keepAlive, maxFrame, receiveWindow, delivered, handled, end };
+  const voids = count < 15 || from.nil() ? NO_VOIDS : readVoids(from);
+  rest(from, Math.max(0, count - 15));
+  return { protocol, session, last, leftAt, generation, window, wrap, keepAlive, maxFrame, receiveWindow, delivered, handled, end, voids };
 }
 
-/** A number consumed without being stored: [series, code], `series` modulo the wrap. */
+/** A number consumed without being stored: [series, code]; in an ACK `series` is modulo the wrap. */
 export interface Voided {
   readonly series: number;
   readonly code: string;
@@ -297,15 +301,17 @@ export function writeAck(to: Writer, series: number, voids: readonly Voided[] = 
   to.array(voids.length === 0 ? 2 : 3);
   to.uint(TYPE.ack);
   to.uint(series);
-  if (voids.length > 0) {
-    to.array(voids.length);
-    for (const one of voids) {
-      to.array(2);
-      to.uint(one.series);
-      to.str(one.code);
-    }
-  }
+  if (voids.length > 0) writeVoids(to, voids);
   to.endFrame(frame);
+}
+
+function writeVoids(to: Writer, voids: readonly Voided[]): void {
+  to.array(voids.length);
+  for (const one of voids) {
+    to.array(2);
+    to.uint(one.series);
+    to.str(one.code);
+  }
 }
 
 function readAck(from: Reader, count: number, to: FromBroker): void {

@@ -159,6 +159,20 @@ test("a message over the limit is voided with its code, and the next number is s
   device.end();
 });
 
+test("a resume is told in WELCOME what was voided, for its ACK may be lost", async () => {
+  const device = new Wire(broker.device);
+  device.send(hello("resumes"));
+  const session = (await device.await(WELCOME))[2] as number;
+  device.send([PUBLISH, 1, 1, [Buffer.from("no object"), null, null]], [PUBLISH, 2, 0, [Buffer.from("m2"), null, null]]);
+  while ((await device.await(ACK))[1] !== 2);
+  device.end();
+  const again = new Wire(broker.device);
+  again.send([HELLO, 1, "resumes", "", session, (BigInt(Date.now()) << 20n) + 9n, 1, 3]);
+  const welcome = await again.await(WELCOME);
+  expect([welcome[3], welcome[14]]).toEqual([2, [[1, "bad_document"]]]);
+  again.end();
+});
+
 test("a stopping broker tells its devices when to come back", async () => {
   const stopping = await runBroker();
   const device = new MinimalDevice("leaves");

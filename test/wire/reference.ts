@@ -133,6 +133,11 @@ const body = (isVoid: boolean, budget: { left: number }): Rule => (tree) =>
     orNil(uint(0)),
   ], budget);
 
+const voids = (budget: { left: number }): Rule => (tree) => {
+  need(tree.is === "array" && tree.items.length <= 65_535);
+  tree.items.forEach((one) => elements(one, 2, [any, str(64)], budget));
+};
+
 const window = uint(0, 65_535);
 const any = uint(0);
 
@@ -163,11 +168,8 @@ export function accepts(frame: Buffer, byBroker: boolean): boolean {
       case 3: check(3, any, uint(0, second?.is === "number" ? second.value : 0)); break;
       case 4: check(2, uint(1, 0xffff_ffff)); break;
       case 5: case 6: check(1); break;
-      case -17: check(14, any, any, any, any, any, window, uint(0, 1n << 32n), window, uint(0, 1 << 24), window, any, any, any); break;
-      case -18: check(2, any, orNil((voids) => {
-        need(voids.is === "array" && voids.items.length <= 65_535);
-        voids.items.forEach((one) => elements(one, 2, [any, str(64)], budget));
-      })); break;
+      case -17: check(14, any, any, any, any, any, window, uint(0, 1n << 32n), window, uint(0, 1 << 24), window, any, any, any, orNil(voids(budget))); break;
+      case -18: check(2, any, orNil(voids(budget))); break;
       case -19: check(4, any, str(64), bool); break;
       case -20: check(4, any, body(false, budget), any); break;
       case -21:

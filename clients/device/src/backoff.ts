@@ -2,6 +2,9 @@
 
 /** The first wait is drawn from 0 … this, doubled with every failure in a row. Milliseconds. */
 export const RECONNECT_BASE_MS = 250;
+/** The same after a broker whose certificate is not trusted, and the cap then. Milliseconds. */
+export const RECONNECT_UNTRUSTED_BASE_MS = 60_000;
+export const MOST_WAIT_UNTRUSTED_MS = 900_000;
 /** The same for messages refused with "not now". Milliseconds. */
 export const RESEND_BASE_MS = 100;
 /** The cap where the application names none. Milliseconds. */

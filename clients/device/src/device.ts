@@ -1,95 +1,24 @@
 // A device: its outbox, its session, and the connection that it keeps up.
 
 import { EventEmitter } from "node:events";
-import type { ConnectionOptions } from "node:tls";
+import { createSecureContext } from "node:tls";
 import { assert } from "../../../src/base/assert.ts";
 import { Ring } from "../../../src/base/ring.ts";
 import { encodeBody, KIND, type Kind } from "../../../src/wire/body.ts";
 import {
   type Document, DEVICE_ID_RULE, HELLO_DEFAULTS, isDeviceId, PROTOCOL, type Voided, type WelcomeFrame, writeGoodbye, writeHello, writePublish, writeReceived, writeStateRequest,
 } from "../../../src/wire/device.ts";
-import { jitter, MOST_WAIT_MS, RECONNECT_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
+import { jitter, MOST_WAIT_MS, MOST_WAIT_UNTRUSTED_MS, RECONNECT_BASE_MS, RECONNECT_UNTRUSTED_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
 import { headersAreWrong, payloadIsWrong } from "./check.ts";
 import { DeviceError } from "./errors.ts";
-import { Link, type LinkOwner } from "./link.ts";
+import { Link, type LinkOwner, type SecureOptions } from "./link.ts";
 import { Message } from "./message.ts";
 import { nonceAbove } from "./nonce.ts";
+import { type BrokerAddress, type ConnectionState, type DeviceEvents, type DeviceOptions, parseAddress, type PublishOptions } from "./options.ts";
 import { type Item, Outbox, type Session } from "./outbox.ts";
 import { OutboxFile } from "./outbox-file.ts";
 import { DeviceState } from "./state.ts";
 
-export interface DeviceOptions {
-  /** `host:port` of one or more brokers; a port alone may be left out (4810). */
-  readonly brokers: string | readonly string[];
-  /** 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`. */
-  readonly device: string;
-  readonly token?: string;
-  /** TLS to the broker, as node:tls takes it: `ca` where its authority is not one the system knows, `cert` and `key` of the device where it shows a certificate instead of a token. */
-  readonly tls?: true | Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername">;
-  /** "memory" (lost with the process), or the path of a file that survives kill -9 and power loss. One process at a time may use a file. */
-  readonly outbox?: string;
-  /** Messages and bytes that the outbox holds at most; then `publish` rejects with `outbox_full`. 10,000 and 16 MiB if not said. */
-  readonly outboxMessages?: number;
-  readonly outboxBytes?: number;
-  /** Messages in flight that it asks the broker for, 1 … 65,535; 256 if not said. */
-  readonly window?: number;
-  /** Messages received and not handled, at most, 0 … 65,535; 64 if not said. */
-  readonly receiveWindow?: number;
-  /** Seconds of silence after which it sends a sign of life, 1 … 65,535; as the broker likes if not said. */
-  readonly keepAlive?: number;
-  /** Seconds, at most, that it waits between two tries to connect or to send again, whatever the row of failures; 30 if not said. What the broker asks for comes on top. */
-  readonly maxBackoff?: number;
-}
-
-export interface PublishOptions {
-  /** At most 64; a name has 1 to 128 bytes, a value at most 4,096. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** A time after which the message is of no use, and skipped: a Date, or milliseconds since 1970. */
-  readonly expires?: Date | number;
-}
-
-/** connecting → connected → waiting (for the next try) → connecting …; stopped: for good, by the broker or the disk; closed: by `close`. */
-export type ConnectionState = "connecting" | "connected" | "waiting" | "stopped" | "closed";
-
-export interface ConnectionChange {
-  readonly state: ConnectionState;
-  /** host:port */
-  readonly broker: string;
-  /** Why: set with `waiting` and `stopped`, where it is known. */
-  readonly error: Error | undefined;
-  /** With `waiting`. */
-  readonly retryInMs: number;
-}
-
-/** The broker's series and the device's do not join on (A8). A new session is opened by itself; the application should send its state again. */
-export interface Broken {
-  readonly session: number;
-  readonly generation: number;
-  /** Series numbers that were acknowledged and that the broker lacks: missing … to; undefined when none is. */
-  readonly missing: { readonly from: number; readonly to: number } | undefined;
-  /** The outbox forgot numbers that the broker has: what is still in it is sent again, and may then be stored twice. */
-  readonly doubled: boolean;
-}
-
-/** A message that a former process published was refused for good. (What this process publishes is told by its promise.) */
-export interface Refused {
-  readonly payload: Uint8Array;
-  readonly error: DeviceError;
-}
-
-export interface DeviceEvents {
-  connection: [ConnectionChange];
-  broken: [Broken];
-  refused: [Refused];
-  /** The backends changed the `desired` document: see `state.desired`. */
-  desired: [];
-  /** Entries from … to of the stream can no longer be delivered; messages may be among them. */
-  missed: [{ readonly from: number; readonly to: number; readonly code: string }];
-  /** Everything published is settled. */
-  empty: [];
-}
-
-const DEFAULT_PORT = 4810;
 const DEFAULT_WINDOW = 256;
 /** Greatest frame it takes, and, before the broker has told its own limit, gives. */
 const MOST_FRAME_BYTES = 1024 * 1024;
@@ -104,7 +33,8 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   readonly id: string;
   readonly state: DeviceState;
   readonly #options: DeviceOptions;
-  readonly #brokers: readonly { readonly name: string; readonly host: string; readonly port: number }[];
+  readonly #brokers: readonly BrokerAddress[];
+  readonly #tls: SecureOptions | undefined;
   readonly #outbox: Outbox;
   readonly #mostMessages: number;
   readonly #mostBytes: number;
@@ -120,6 +50,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #connectedAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #endError: DeviceError | undefined;
+  #isAsleep = false;
   #flushDue = false;
 
   // What holds between WELCOME and the end of a connection.
@@ -158,6 +89,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     this.#brokers = (typeof options.brokers === "string" ? [options.brokers] : options.brokers).map(parseAddress);
     if (this.#brokers.length === 0) throw new DeviceError("bad_request", false, "No broker is named.");
     this.#broker = Math.floor(Math.random() * this.#brokers.length);
+    this.#tls = options.tls === undefined ? undefined : secureOptions(options.tls);
     this.#mostMessages = options.outboxMessages ?? 10_000;
     this.#mostWaitMs = options.maxBackoff === undefined ? MOST_WAIT_MS : options.maxBackoff * 1000;
     this.#mostBytes = options.outboxBytes ?? 16 * 1024 * 1024;
@@ -210,17 +142,42 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     };
   }
 
+  /**
+   * Says goodbye and is without a connection until `wake`. Publishing goes on into the outbox; what backends send waits at the broker.
+   * A device that keeps its connection and its presence while it sleeps needs no such call: it asks for a `keepAlive` longer than its sleep.
+   */
+  sleep(): void {
+    if (this.#endError !== undefined || this.#isAsleep) return;
+    this.#isAsleep = true;
+    clearTimeout(this.#timer);
+    this.#goodbye();
+    if (this.#link === undefined) this.#become("sleeping");
+    else this.#link.end(undefined, true);
+  }
+
+  /** Connects at once after `sleep`. With a connection: looks whether it still lives, after a suspension of the machine, and makes a new one where it does not. */
+  wake(): void {
+    if (this.#welcomed) this.#link?.probe();
+    if (!this.#isAsleep || this.#endError !== undefined) return;
+    this.#isAsleep = false;
+    this.#failures = 0;
+    this.#connect();
+  }
+
   /** Says goodbye and closes. What is not settled rejects with `closed`; in a file it stays. */
   async close(): Promise<void> {
     if (this.#connection === "closed") return;
-    const link = this.#link;
-    if (link !== undefined && this.#welcomed) {
-      if (this.#receivedDue) this.#writeReceived(link);
-      writeGoodbye(link.out);
-      link.flush();
-    }
+    this.#goodbye();
     this.#end(new DeviceError("closed", true, "The device was closed."), "closed");
     await this.#outbox.close();
+  }
+
+  #goodbye(): void {
+    const link = this.#link;
+    if (link === undefined || !this.#welcomed) return;
+    if (this.#receivedDue) this.#writeReceived(link);
+    writeGoodbye(link.out);
+    link.flush();
   }
 
   // --- publishing ---
@@ -297,13 +254,14 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     else this.#tell("refused", { payload: new Message(0, 0, item.body, 0, item.body.length, () => undefined).payload, error });
   }
 
-  /** Everything up to this place is stored, save what `voids` names by its series. */
+  /** Everything up to this place is stored, save what `voids` names by its series, rising. */
   #settleTo(place: number, voids: readonly Voided[]): void {
     const { base } = this.#outbox.session;
     let next = 0;
     while (this.#outbox.size > 0 && this.#outbox.first <= place) {
       const item = this.#outbox.shift();
-      const voided = voids[next]?.series === item.place - base ? voids[next++] : undefined;
+      while (next < voids.length && voids[next]!.series < item.place - base) next += 1;
+      const voided = voids[next]?.series === item.place - base ? voids[next] : undefined;
       this.#settleAs(item, voided === undefined ? undefined : new DeviceError(voided.code, false, "The broker refused the message."));
     }
     this.#sent = Math.max(this.#sent, place);
@@ -324,7 +282,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     this.#welcomed = false;
     this.#retryAfterMs = 0;
     this.#nonceRaised = false;
-    this.#link = new Link(broker.host, broker.port, this.#options.tls, MOST_FRAME_BYTES, this.#owner);
+    this.#link = new Link(broker.host, broker.port, this.#tls, MOST_FRAME_BYTES, this.#owner);
   }
 
   #hello(link: Link): void {
@@ -371,7 +329,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       // The oldest message that is left becomes `last + 1`.
       const settled: Session = { session: welcome.session, base: this.#outbox.first - 1 - welcome.last, nonce: this.#nonce, opening: false };
       this.#outbox.setSession(settled);
-    } else this.#settleTo(this.#outbox.session.base + welcome.last, []);
+    } else this.#settleTo(this.#outbox.session.base + welcome.last, welcome.voids);
     this.#sent = this.#outbox.first - 1;
     this.#window = welcome.window;
     this.#maxFrame = welcome.maxFrame;
@@ -406,7 +364,10 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     // What the application has not taken comes again: so reconnecting makes nothing grow.
     this.#inbox.clear();
     this.#has = this.#taken;
-    const wait = jitter(RECONNECT_BASE_MS, this.#failures, this.#mostWaitMs, this.#retryAfterMs);
+    if (this.#isAsleep) return this.#become("sleeping");
+    // A broker that is not to be trusted is asked seldom, and asked again: its certificate may be renewed, or the one between gone.
+    const isUntrusted = why instanceof DeviceError && why.code === "untrusted";
+    const wait = isUntrusted ? jitter(RECONNECT_UNTRUSTED_BASE_MS, this.#failures, MOST_WAIT_UNTRUSTED_MS) : jitter(RECONNECT_BASE_MS, this.#failures, this.#mostWaitMs, this.#retryAfterMs);
     this.#become("waiting", why, wait);
     this.#failures += 1;
     this.#broker = (this.#broker + 1) % this.#brokers.length;
@@ -585,12 +546,15 @@ export function connect(options: DeviceOptions): Device {
   return new Device(options);
 }
 
-function parseAddress(address: string): { name: string; host: string; port: number } {
-  const found = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?$/.exec(address);
-  const host = found?.[1] ?? found?.[2];
-  const port = Number(found?.[3] ?? DEFAULT_PORT);
-  if (host === undefined || port < 1 || port > 65_535) throw new DeviceError("bad_request", false, `${address} is no host:port.`);
-  return { name: `${address.includes("]") ? `[${host}]` : host}:${port}`, host, port };
+/** @throws DeviceError `bad_request` where the certificate, the key or the authority is none. */
+function secureOptions(tls: NonNullable<DeviceOptions["tls"]>): SecureOptions {
+  const { servername, ...material } = tls === true ? {} : tls;
+  try {
+    const secureContext = createSecureContext({ minVersion: "TLSv1.2", ...material });
+    return { secureContext, ...(servername === undefined ? {} : { servername }) };
+  } catch (error) {
+    throw new DeviceError("bad_request", false, `\`tls\` cannot be used: ${(error as Error).message}.`);
+  }
 }
 
 function tooLarge(maxFrame: number): DeviceError {

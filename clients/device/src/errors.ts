@@ -1,7 +1,7 @@
 // The client's typed error: a code of the broker's table, or one of the client's own.
 
 /** Codes of the client itself, beside those that the broker sends (docs/device-protocol.md, section 7). */
-export type ClientCode = "closed" | "outbox_full" | "outbox_failed";
+export type ClientCode = "closed" | "outbox_full" | "outbox_failed" | "untrusted";
 
 export class DeviceError extends Error {
   override readonly name = "DeviceError";

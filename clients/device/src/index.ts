@@ -1,8 +1,7 @@
 // What @bellhop/device offers.
 
-export {
-  type Broken, connect, type ConnectionChange, type ConnectionState, type Device, type DeviceEvents, type DeviceOptions, type PublishOptions, type Refused,
-} from "./device.ts";
+export { connect, type Device } from "./device.ts";
 export { type ClientCode, DeviceError } from "./errors.ts";
 export type { Message } from "./message.ts";
+export type { Broken, ConnectionChange, ConnectionState, DeviceEvents, DeviceOptions, PublishOptions, Refused } from "./options.ts";
 export type { DeviceState, Json, JsonObject, StateAnswer, Versioned } from "./state.ts";

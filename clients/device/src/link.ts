@@ -1,13 +1,20 @@
 // One TCP connection to one broker: frames in, one write a turn out, and the keep-alive. It knows nothing of sessions.
 
 import { connect, isIP, type Socket } from "node:net";
-import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import { connect as connectTls, type SecureContext, TLSSocket } from "node:tls";
 import { type FromBroker, readFromBroker, writePing } from "../../../src/wire/device.ts";
 import { Deframer } from "../../../src/wire/frame.ts";
 import { Writer } from "../../../src/wire/msgpack.ts";
+import { DeviceError } from "./errors.ts";
 
 /** From the attempt to connect until WELCOME, at most. Milliseconds. */
 const WELCOME_TIMEOUT_MS = 30_000;
+/** What was sent and not answered for so long is asked about by a PING, and the link given up when that stays unanswered as long. Milliseconds. */
+const ANSWER_MS = 20_000;
+/** The same for a link that `probe` asks about. */
+const PROBE_MS = 5000;
+/** A sign of life goes out after this share of the keep-alive. */
+const KEEP_ALIVE_SHARE = 0.9;
 /** Bytes handed to the socket and not sent yet, at most, before nothing more is written. */
 const MOST_WAITING_BYTES = 256 * 1024;
 
@@ -20,24 +27,32 @@ export interface LinkOwner extends FromBroker {
   lost(why: Error | undefined): void;
 }
 
+export interface SecureOptions {
+  readonly secureContext: SecureContext;
+  readonly servername?: string;
+}
+
 export class Link {
   readonly out = new Writer(1024);
   readonly #socket: Socket;
   readonly #owner: LinkOwner;
   readonly #deframer: Deframer;
   #timer: NodeJS.Timeout;
-  #heard = true;
-  #silentTicks = 0;
-  #sent = false;
+  #keepAliveMs = 0;
+  /** Monotonic, milliseconds. */
+  #sentAt = 0;
+  /** Something was sent, and nothing has come since. */
+  #isUnanswered = false;
+  #answerTimer: NodeJS.Timeout | undefined;
   #ended = false;
 
   /** @param tls undefined: plain text. */
-  constructor(host: string, port: number, tls: true | ConnectionOptions | undefined, maxFrame: number, owner: LinkOwner) {
+  constructor(host: string, port: number, tls: SecureOptions | undefined, maxFrame: number, owner: LinkOwner) {
     this.#owner = owner;
     this.#deframer = new Deframer(maxFrame);
     this.#timer = setTimeout(() => this.end(new Error("No WELCOME came in time.")), WELCOME_TIMEOUT_MS);
-    this.#socket = tls === undefined ? connect({ host, port, noDelay: true }) : secured(host, port, tls === true ? {} : tls);
-    this.#socket.on("error", (error) => this.end(error));
+    this.#socket = tls === undefined ? connect({ host, port, noDelay: true }) : secured(host, port, tls);
+    this.#socket.on("error", (error) => this.end(this.#isUntrusted() ? new DeviceError("untrusted", true, `The broker's certificate is not trusted: ${error.message}.`) : error));
     this.#socket.on("close", () => this.end(undefined));
     this.#socket.on(tls === undefined ? "connect" : "secureConnect", () => this.#ended || owner.opened());
     this.#socket.on("drain", () => this.#ended || owner.turn());
@@ -52,15 +67,25 @@ export class Link {
   /** Writes what `out` holds, in one piece. */
   flush(): void {
     if (this.out.at === 0 || this.#ended) return;
-    this.#sent = true;
+    this.#sentAt = performance.now();
+    this.#isUnanswered = true;
+    if (this.#keepAliveMs !== 0) this.#answerTimer ??= setTimeout(() => this.#unanswered(false), ANSWER_MS);
     this.#socket.write(Buffer.from(this.out.written));
     this.out.clear();
   }
 
-  /** After WELCOME: sends PING in time, and gives the link up when the broker falls silent. Looks three times in each keep-alive. */
+  /** After WELCOME: sends PING in time. */
   keepAlive(seconds: number): void {
+    this.#keepAliveMs = seconds * 1000;
     clearTimeout(this.#timer);
-    this.#timer = setInterval(() => this.#tick(), (seconds * 1000) / 3);
+    this.#timer = setTimeout(() => this.#signOfLife(), this.#keepAliveMs * KEEP_ALIVE_SHARE);
+  }
+
+  /** Does it still live? If not it ends soon. */
+  probe(): void {
+    clearTimeout(this.#answerTimer);
+    this.#answerTimer = setTimeout(() => this.#unanswered(true), PROBE_MS);
+    this.#ping();
   }
 
   /** Closes at once, or after what was written has gone out. */
@@ -68,6 +93,7 @@ export class Link {
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#answerTimer);
     if (gently) this.#socket.destroySoon();
     else this.#socket.destroy();
     this.#owner.lost(why);
@@ -75,7 +101,7 @@ export class Link {
 
   #read(chunk: Buffer): void {
     if (this.#ended) return;
-    this.#heard = true;
+    this.#isUnanswered = false;
     try {
       this.#deframer.push(chunk, this);
     } catch (error) {
@@ -90,21 +116,33 @@ export class Link {
     return !this.#ended;
   }
 
-  #tick(): void {
-    this.#silentTicks = this.#heard ? 0 : this.#silentTicks + 1;
-    this.#heard = false;
-    if (this.#silentTicks > 4) {
-      this.end(new Error("The broker fell silent."));
-      return;
-    }
-    // PING when this side was silent, and when the other one is: a PONG then tells whether it lives.
-    if (!this.#sent || this.#silentTicks > 0) writePing(this.out);
+  #signOfLife(): void {
+    const dueInMs = this.#sentAt + this.#keepAliveMs * KEEP_ALIVE_SHARE - performance.now();
+    if (dueInMs <= 0) this.#ping();
+    this.#timer = setTimeout(() => this.#signOfLife(), dueInMs > 0 ? dueInMs : this.#keepAliveMs * KEEP_ALIVE_SHARE);
+  }
+
+  #ping(): void {
+    writePing(this.out);
     this.flush();
-    this.#sent = false;
+  }
+
+  /** A half-open connection tells nothing by itself. @param asked a PING was the last that went out for it. */
+  #unanswered(asked: boolean): void {
+    this.#answerTimer = undefined;
+    if (!this.#isUnanswered) return;
+    if (asked) return this.end(new Error("The broker fell silent."));
+    this.#answerTimer = setTimeout(() => this.#unanswered(true), ANSWER_MS);
+    this.#ping();
+  }
+
+  /** Its certificate was looked at, and refused. */
+  #isUntrusted(): boolean {
+    return this.#socket instanceof TLSSocket && Boolean(this.#socket.authorizationError);
   }
 }
 
 /** A server's name is told where there is one: an address is none (RFC 6066). */
-function secured(host: string, port: number, tls: ConnectionOptions): Socket {
-  return connectTls({ ...(isIP(host) === 0 ? { servername: host } : {}), minVersion: "TLSv1.2", ...tls, host, port }).setNoDelay();
+function secured(host: string, port: number, tls: SecureOptions): Socket {
+  return connectTls({ ...(isIP(host) === 0 ? { servername: host } : {}), ...tls, host, port }).setNoDelay();
 }

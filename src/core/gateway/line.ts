@@ -232,7 +232,7 @@ export class Line implements DeviceLine {
     this.delivered = answer.delivered;
     this.handled = answer.handled;
     const { session, last, leftAt, window, generation, delivered, handled, end } = answer;
-    this.socket.welcome({ session, last, leftAt, window, generation, delivered, handled, end });
+    this.socket.welcome({ session, last, leftAt, window, generation, delivered, handled, end, voids: answer.voids ?? [] });
   }
 
   #outOfOrder(series: number, expected: number): void {

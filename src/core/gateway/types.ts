@@ -34,6 +34,8 @@ export interface Welcome {
   readonly handled: number;
   /** Last offset of the device's stream. */
   readonly end: number;
+  /** Numbers up to `last`, of those that the device still holds, that were consumed without being stored (R27). */
+  readonly voids: readonly { readonly series: number; readonly code: ErrorCode }[];
 }
 
 /** One device's socket as the gateway sees it. Calls only queue bytes; none calls back into the gateway. */

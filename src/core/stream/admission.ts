@@ -475,7 +475,6 @@ export class Admission implements Lead, Applied {
       return;
     }
     this.#ready.push({ to, answer: this.#attached(to, request, session, last, attachment) });
-    this.#tellVoids(to, session);
   }
 
   /** Those who sent the same key meanwhile are answered with the original's offset. */
@@ -502,7 +501,9 @@ export class Admission implements Lead, Applied {
     const handle = attachment === 0 ? 0 : this.#seats.take(session, by, leaves).handle; // a server needs no seat: its publishes name their session
     const { delivered, handled, end } = session.device;
     const { number, leftAt, window, generation } = session;
-    return { type: "attached", request, epoch: this.#epoch, session: number, last, leftAt, window, attachment, handle, generation, delivered, handled, end };
+    const voids = asked.type === "resume" ? voidsOf(session.voids).filter(({ series }) => series >= asked.oldest && series <= last) : [];
+    const told = voids.length === 0 ? {} : { voids }; // an ACK before may have been lost with its socket (R27)
+    return { type: "attached", request, epoch: this.#epoch, session: number, last, leftAt, window, attachment, handle, generation, delivered, handled, end, ...told };
   }
 
   /** Numbers that applying made void, where their publisher may not have heard of it. */

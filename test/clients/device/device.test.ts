@@ -281,9 +281,99 @@ test("close says goodbye, and what is not stored rejects", async () => {
   expect(await publishing).toBe("closed");
 });
 
+test("a resume whose ACK was lost: what was voided rejects with its code, the rest resolves", async () => {
+  start();
+  const results = Promise.allSettled(["a", "b", "c", "d"].map((text) => device!.publish(text)));
+  const first = await welcomed();
+  await first.publishes(4);
+  first.socket.destroy();
+  const second = await broker.peer();
+  await second.greeting();
+  second.welcome({ last: 4, voids: [{ series: 2, code: "bad_document" }, { series: 4, code: "too_large" }] });
+  expect((await results).map((one) => (one.status === "rejected" ? codeOf(one.reason as { code: string }) : "stored"))).toEqual(["stored", "bad_document", "stored", "too_large"]);
+});
+
+test("a broker that stops, or has too many devices, gives a slot; the next try is at the other broker, and not before the slot", async () => {
+  const other = await ScriptedBroker.start();
+  start({ brokers: [broker.address, other.address] });
+  const changes: ConnectionChange[] = [];
+  device!.on("connection", (change) => changes.push(change));
+  for (const code of ["stopping", "overloaded", "stopping"]) {
+    const peer = await Promise.race([broker.peer(), other.peer()]);
+    await peer.greeting();
+    peer.send((to) => writeClose(to, code, "", 30, true));
+    await peer.next(); // it has gone
+  }
+  await expect.poll(() => changes.filter(({ state }) => state === "connecting").length).toBe(4);
+  const tried = changes.filter(({ state }) => state === "connecting").map((change) => change.broker);
+  expect(new Set(tried.slice(0, 2))).toEqual(new Set([broker.address, other.address]));
+  expect(tried.slice(2)).toEqual(tried.slice(0, 2));
+  const waits = changes.filter(({ state }) => state === "waiting");
+  expect(waits.map(({ error }) => codeOf(error as { code?: string }))).toEqual(["stopping", "overloaded", "stopping"]);
+  for (const { retryInMs } of waits) expect(retryInMs).toBeGreaterThanOrEqual(30);
+  await device!.close();
+  other.stop();
+});
+
+test("asleep it has no connection; what is published meanwhile waits, and what was sent to it comes when it wakes", async () => {
+  start();
+  const states: string[] = [];
+  device!.on("connection", ({ state }) => states.push(state));
+  const first = await welcomed();
+  const before = device!.publish("m1");
+  await first.publishes(1);
+  first.send((to) => writeAck(to, 1));
+  await before;
+  device!.sleep();
+  expect([(await first.next()).type, (await first.next()).type]).toEqual(["goodbye", "end"]);
+  const asleep = device!.publish("m2");
+  expect([device!.connection, device!.waiting]).toEqual(["sleeping", 1]);
+  device!.wake();
+  const second = await broker.peer();
+  expect(await second.greeting()).toMatchObject({ session: 7, oldest: 2, next: 3 });
+  second.welcome({ last: 1, end: 9 });
+  expect(await second.publishes(1)).toEqual(["2:m2"]);
+  second.send((to) => writeAck(to, 2), (to) => writeDeliver(to, 9, encodeBody("queued"), 1));
+  await asleep;
+  expect((await device![Symbol.asyncIterator]().next()).value?.text()).toBe("queued");
+  expect(states).toEqual(["connecting", "connected", "sleeping", "connecting", "connected"]);
+});
+
+test("asleep before it ever connected it stays so, and closes from there", async () => {
+  start();
+  device!.sleep();
+  const publishing = device!.publish("m1").catch(codeOf);
+  expect(device!.connection).toBe("sleeping");
+  await device!.close();
+  expect(await publishing).toBe("closed");
+  device!.wake();
+  expect(device!.connection).toBe("closed");
+});
+
+test("a sign of life goes out in time", { timeout: 20_000 }, async () => {
+  start({ keepAlive: 1 });
+  const peer = await broker.peer();
+  expect((await peer.greeting()).keepAlive).toBe(1);
+  peer.welcome({ keepAlive: 1 });
+  await expect.poll(() => peer.pings, { timeout: 10_000 }).toBe(1);
+});
+
+test("woken on a connection that is half open: it asks, hears nothing, and makes a new one", { timeout: 30_000 }, async () => {
+  start({ keepAlive: 40_000 });
+  const first = await broker.peer();
+  expect((await first.greeting()).keepAlive).toBe(40_000);
+  first.welcome({ keepAlive: 40_000 });
+  await expect.poll(() => device!.connection).toBe("connected");
+  device!.wake();
+  await expect.poll(() => first.pings).toBe(1);
+  const second = await broker.peer();
+  expect((await second.greeting()).session).toBe(7);
+});
+
 test("options that make no sense are told at once", () => {
   expect(() => connect({ brokers: "127.0.0.1:4810", device: "" })).toThrow(/128 bytes/);
   expect(() => connect({ brokers: [], device: "d" })).toThrow(/No broker/);
   expect(() => connect({ brokers: "a:b:c", device: "d" })).toThrow(/host:port/);
+  expect(() => connect({ brokers: "a", device: "d", tls: { cert: "no certificate" } })).toThrow(/tls/);
 });
 

@@ -18,6 +18,7 @@ export type Seen =
 /** One connection of a device: what it said, in order, and a way to answer. */
 export class Peer implements FromDevice {
   readonly socket: Socket;
+  pings = 0;
   readonly #seen: Seen[] = [];
   #wanting: ((seen: Seen) => void) | undefined;
 
@@ -65,7 +66,7 @@ export class Peer implements FromDevice {
   welcome(welcome: Partial<WelcomeFrame> = {}): void {
     this.send((to) => writeWelcome(to, {
       protocol: PROTOCOL, session: 7, last: 0, leftAt: 0, generation: 1, window: 64, wrap: 0, keepAlive: 60, maxFrame: 65_536, receiveWindow: 64,
-      delivered: 0, handled: 0, end: 0, ...welcome,
+      delivered: 0, handled: 0, end: 0, voids: [], ...welcome,
     }));
   }
 
@@ -86,7 +87,7 @@ export class Peer implements FromDevice {
     this.#saw({ type: "state", request });
   }
   ping(): void {
-    // of no interest here
+    this.pings += 1;
   }
   goodbye(): void {
     this.#saw({ type: "goodbye" });

@@ -295,6 +295,19 @@ describe("a new leader (R29)", () => {
     expect(bench.take("acked")).toMatchObject([{ series: 1, voids: [{ series: 1, code: "bad_document" }] }]);
   });
 
+  test("tells the voids that a resume may not have heard of, and no others", () => {
+    const bench = new Bench().open();
+    const { handle, session } = bench.device("d");
+    bench.publish(handle, 1, "{", PUBLISH_KIND.statePatch);
+    bench.publish(handle, 2);
+    bench.publish(handle, 3, "[", PUBLISH_KIND.statePatch);
+    bench.commit();
+    const resume = (nonce: bigint, oldest: number) => bench.ask("attached", { type: "resume", device: "d", publisher: "", session, nonce, oldest, next: 5, attach: true });
+    expect(resume(10n, 1)).toMatchObject({ last: 3, voids: [{ series: 1, code: "bad_document" }, { series: 3, code: "bad_document" }] });
+    expect(resume(11n, 2)).toMatchObject({ last: 3, voids: [{ series: 3, code: "bad_document" }] });
+    expect(resume(12n, 4)).not.toHaveProperty("voids");
+  });
+
   test("requests before it opens wait, within a bound; at closing every one is answered", () => {
     const bench = new Bench({ held: 2 });
     const [first, second, third] = [1n, 2n, 3n].map((nonce) => bench.send(open(nonce)));
