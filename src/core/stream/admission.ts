@@ -226,7 +226,7 @@ export class Admission implements Lead, Applied {
     const gateway = attach ? from : undefined;
     // One that is behind the newest in the tail will be refused when it is applied: it takes nothing over.
     if (attach && (newest === undefined || nonce >= newest.nonce)) this.#displace(device);
-    if (newest?.nonce === nonce) return this.#join(from, request, newest.session, { oldest: 1, next: Number.MAX_SAFE_INTEGER }); // R25: the same number
+    if (newest?.nonce === nonce) return this.#join(from, request, newest.session, { oldest: 1, next: Number.MAX_SAFE_INTEGER }, attach); // R25: the same number
     const index = this.#propose(from, request, {
       command: COMMAND.open, device, publisher, nonce, window: Math.max(1, Math.min(window, this.#limits.window)), leaves,
       generation: this.generation, most: this.#limits.sessionsPerDevice, gateway, credential,
@@ -244,32 +244,31 @@ export class Admission implements Lead, Applied {
     if (full !== undefined) return this.#fail(from, request, full);
     const applied = this.#session(device, publisher);
     if (applied !== undefined && isOlder(request.nonce, applied)) return this.#answer(from, { ...older(applied, session), request: request.request }); // R25
-    if (attach && this.#joins(request, applied)) this.#displace(device);
-    this.#join(from, request, session, request);
+    const takesOver = attach && this.#joins(request, applied);
+    if (takesOver) this.#displace(device);
+    this.#join(from, request, session, request, takesOver);
   }
 
   /** Whether this resume will join on when its entry is applied, after the tail (R26): a delayed one takes nothing over. */
   #joins({ device, publisher, session, nonce, oldest, next }: Request<"resume">, applied: Session | undefined): boolean {
     const newest = this.#newest(device, publisher);
     if (newest?.session !== session || nonce < newest.nonce) return false;
+    if (applied?.number === session && applied.generation !== this.generation) return false; // R9: it will be told BROKEN
     const last = this.#seats.session(session)?.tail ?? (applied?.number === session ? applied.last : 0);
     return oldest - 1 <= last && last < next;
   }
 
-  /** An attach entry: its answer is `last` as applied when it is applied (R26). */
+  /** An attach entry: its answer is `last` as applied when it is applied (R26). Only one that takes over, after what it displaced, is the newest in the tail. */
   #join(
-    from: GatewayId, request: Request<"open" | "resume">, session: number, { oldest, next }: { readonly oldest: number; readonly next: number },
+    from: GatewayId, request: Request<"open" | "resume">, session: number, { oldest, next }: { readonly oldest: number; readonly next: number }, takesOver: boolean,
   ): void {
     const { device, publisher, nonce, attach } = request;
     const gateway = attach ? from : undefined;
     const credential = this.#credentialOf(request)!;
-    const newest = this.#newest(device, publisher);
     const index = this.#propose(from, request, {
       command: COMMAND.attach, device, publisher, session, nonce, oldest, next, generation: this.generation, gateway, credential,
     });
-    if (index !== 0 && attach && newest?.session === session && nonce >= newest.nonce) {
-      this.#opensInTail.set(publisherKey(request), { nonce, session, attachment: index, gateway, index });
-    }
+    if (index !== 0 && takesOver) this.#opensInTail.set(publisherKey(request), { nonce, session, attachment: index, gateway, index });
   }
 
   /** Before the device's presence goes up anew, the stream is told that the one it had was taken over (R33, D4). */

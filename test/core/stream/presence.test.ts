@@ -51,6 +51,25 @@ describe("presence (R33)", () => {
     expect(presence(bench, "d")).toEqual([up(session), down(session), up(session), down(session), up(second), down(second), up(third)]);
   });
 
+  test.each([["lacks numbers", { oldest: 2 }], ["is of another session", { session: 77 }]])("a resume in the tail that %s takes nothing over, and the next open displaces what is there", (_, wrong) => {
+    const bench = new Bench().open();
+    const { session } = bench.device("d", 1n);
+    bench.send({ type: "resume", device: "d", publisher: "", session, nonce: 2n, oldest: 1, next: 9, attach: true, ...wrong }, OTHER);
+    const open = bench.send({ type: "open", device: "d", publisher: "", nonce: 3n, window: 8, leaves: session, attach: true });
+    bench.commit();
+    const second = bench.answerTo("attached", open).session;
+    expect(presence(bench, "d")).toEqual([{ connected: true, session }, { connected: false, reason: "taken_over", session }, { connected: true, session: second }]);
+  });
+
+  test("a resume after an accepted loss will be told BROKEN, and takes nothing over (R9)", () => {
+    const bench = new Bench().open();
+    const { session } = bench.device("d", 1n);
+    bench.admission.generation = 1;
+    bench.send({ type: "resume", device: "d", publisher: "", session, nonce: 2n, oldest: 1, next: 9, attach: true }, OTHER);
+    bench.commit();
+    expect(presence(bench, "d")).toEqual([{ connected: true, session }]);
+  });
+
   test("a detach that does not name the device finds it by the session", () => {
     const bench = new Bench().open();
     const { session, attachment } = bench.device("d");
