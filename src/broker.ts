@@ -198,7 +198,7 @@ async function startIncarnation(
     let drained: Promise<unknown> | undefined;
     const drain = async (): Promise<void> => {
       reloader.close();
-      drained ??= Promise.all([http.close(), device.close()]);
+      drained ??= node.handOver(settings.drainSeconds * 1000).then(() => Promise.all([http.close(), device.close()])); // the others lead before the doors close: a pause, and no errors
       await drained;
     };
     return {

@@ -38,6 +38,7 @@ export const ERRORS = {
   unsupported_version: { retryable: false, status: 400, what: "This protocol version is not spoken here." },
   exists: { retryable: false, status: 409, what: "There is one of this name already." },
   limit_reached: { retryable: false, status: 409, what: "There are as many as there may be; remove one first." },
+  unsafe: { retryable: false, status: 409, what: "As the cluster stands, this would lose data or stop writes." },
   unauthenticated: { retryable: false, status: 401, what: "The credential is missing or not known." },
   forbidden: { retryable: false, status: 403, what: "The credential does not allow this." },
   idle: { retryable: true, status: 408, what: "Nothing was heard for longer than the keep-alive allows." },

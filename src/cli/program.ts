@@ -3,10 +3,12 @@
 import { Command, CommanderError } from "commander";
 
 import { benchCommand } from "./bench.ts";
+import { clusterCommand } from "./cluster.ts";
 import { completeCommand, completionCommand } from "./complete.ts";
 import { configCommand } from "./config.ts";
 import { devCommand } from "./dev.ts";
 import { deviceCommand } from "./device.ts";
+import { drainCommand } from "./drain.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { explainCommand } from "./explain.ts";
 import { followCommand } from "./follow.ts";
@@ -15,12 +17,14 @@ import { version } from "../observe/version.ts";
 import { endWithReader, reportFailure, table } from "./output.ts";
 import { keyCommand } from "./key.ts";
 import { publishCommand } from "./publish.ts";
+import { recoverCommand } from "./recover.ts";
+import { removeCommand } from "./remove.ts";
 import { simulateCommand } from "./simulate.ts";
 import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { statusCommand } from "./status.ts";
 
-const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, deviceCommand, keyCommand, inspectCommand, benchCommand, configCommand, completionCommand];
+const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, clusterCommand, drainCommand, removeCommand, recoverCommand, deviceCommand, keyCommand, inspectCommand, benchCommand, configCommand, completionCommand];
 
 export function createProgram(): Command {
   const program = new Command("bellhop")

@@ -8,6 +8,7 @@ import { call, open } from "./call.ts";
 import { CliError } from "./exit.ts";
 import { duration, unhealthy, waitingInWords, type Status } from "./health.ts";
 import { withAt, withExamples, whole, type AtOption } from "./options.ts";
+import { clusterInWords, lacks, readCluster, withProgress, type Cluster } from "./cluster-words.ts";
 import { facts, print, printJson, styled } from "./output.ts";
 import { watch } from "./watch.ts";
 
@@ -21,9 +22,9 @@ const HEALTH_MS = 250;
 
 export function statusCommand(): Command {
   const command = withAt(new Command("status"))
-    .description("say whether the node is ready and what waits where; exit 7 when it is not ready")
+    .description("say whether the node is ready, what waits where, and how the cluster is; exit 7 when the node is not ready")
     .option("--watch", "a live table until q or Ctrl-C; plain lines where the output is no terminal")
-    .option("--exit-when-healthy", "wait until the node is ready; exit 7 when it is not in time")
+    .option("--exit-when-healthy", "wait until the node is ready and every bucket has its copies; exit 7 when it is not in time")
     .option("--timeout <seconds>", "longest wait of --exit-when-healthy", whole(1, 86_400), 60);
   withExamples(command, ["bellhop status", "bellhop status --watch", "bellhop status -o json | jq .waiting", "bellhop start & bellhop status --exit-when-healthy --timeout 10"]);
   return command.action(status);
@@ -32,36 +33,42 @@ export function statusCommand(): Command {
 async function status(options: StatusOptions): Promise<void> {
   if (options.watch === true) return watch(options);
   if (options.exitWhenHealthy === true) return untilHealthy(options);
-  const now = await read(options.at);
-  show(now, options);
+  const now = (await call(options.at, { path: "/v1/status" })).body as Status;
+  await show(now, await readCluster(options.at), options);
   if (!now.ready) throw unhealthy(now.why);
-}
-
-async function read(at: string): Promise<Status> {
-  return (await call(at, { path: "/v1/status" })).body as Status;
 }
 
 /** Asks in short steps: a broker that is just starting answers nothing at first. */
 async function untilHealthy(options: StatusOptions): Promise<void> {
   const deadline = performance.now() + options.timeout * 1000;
-  let why = [`no broker answers at ${options.at}`];
+  let why: readonly string[] = [`no broker answers at ${options.at}`];
   while (performance.now() < deadline) {
     try {
-      const response = await open(options.at, { path: "/v1/status" }, AbortSignal.timeout(2_000));
-      const now = (await response.json()) as Status;
-      if (response.ok && now.ready) return show(now, options);
-      why = [...(now.why ?? [`the broker answered ${response.status}`])];
+      const [now, cluster] = await Promise.all([look<Status>(options.at, "/v1/status"), look<Cluster>(options.at, "/v1/cluster")]);
+      why = [...now.why, ...lacks(cluster)];
+      if (now.ready && why.length === 0) return await show(now, cluster, options);
     } catch (error) {
       if (error instanceof CliError) throw error;
-      why = [`no broker answers at ${options.at}`];
+      why = [error instanceof NotAnswered ? error.message : `no broker answers at ${options.at}`];
     }
     await sleep(HEALTH_MS);
   }
   throw unhealthy(why);
 }
 
-function show(now: Status, options: StatusOptions): void {
-  if (options.output === "json") return printJson(now);
+class NotAnswered extends Error {}
+
+async function look<T>(at: string, path: string): Promise<T> {
+  const response = await open(at, { path }, AbortSignal.timeout(2_000));
+  const body = (await response.json()) as T & { readonly why?: unknown };
+  if (!response.ok && body.why === undefined) throw new NotAnswered(`the broker answered ${response.status}`);
+  return body;
+}
+
+async function show(now: Status, cluster: Cluster, options: StatusOptions): Promise<void> {
+  const isCluster = cluster.nodes.length > 1 || cluster.copies > 1;
+  const whole = isCluster ? await withProgress(cluster) : cluster;
+  if (options.output === "json") return printJson({ ...now, cluster: whole });
   const ready = now.ready ? styled(process.stdout, "green", "ready") : styled(process.stdout, "red", `not ready: ${now.why.join("; ")}`);
   print(
     facts([
@@ -72,4 +79,5 @@ function show(now: Status, options: StatusOptions): void {
       ["waiting", waitingInWords(now)],
     ]),
   );
+  if (isCluster) print(`${styled(process.stdout, "dim", "cluster")}\n${clusterInWords(whole)}`);
 }

@@ -7,6 +7,7 @@ import type { ApiKey, Keys } from "../core/table/keys.ts";
 import type { Table } from "../core/table/table.ts";
 import type { MetricName } from "../observe/families.ts";
 import type { Feed } from "./feed.ts";
+import type { Operator } from "./operator.ts";
 
 export type EntryType = "uplink" | "downlink" | "presence" | "state";
 
@@ -122,6 +123,62 @@ export interface ControlPage {
   readonly earliest: number;
 }
 
+/** The cluster as this node has folded the control log. */
+export interface ClusterView {
+  /** The node that tells it. */
+  readonly self: string;
+  /** Since the control log last answered this node; changes wait while it does not, writes go on (R15). */
+  readonly controlSeconds: number;
+  readonly position: number;
+  readonly copies: number;
+  readonly minCopies: number;
+  readonly buckets: number;
+  /** Buckets with fewer live members than `copies`. */
+  readonly incomplete: number;
+  readonly nodes: readonly NodeView[];
+  /** What moves. `leader`: who leads the bucket, and knows how far its learners are. */
+  readonly plans: readonly { readonly kind: string; readonly bucket: number; readonly series: number; readonly step: number; readonly target: string[]; readonly leader: string }[];
+  /** Of the buckets that this node leads. */
+  readonly learners: readonly LearnerView[];
+  /** Buckets that nobody leads; the first of them one by one. */
+  readonly dark: { readonly count: number; readonly buckets: readonly DarkBucket[] };
+  /** Of this node to the others. */
+  readonly links: readonly { readonly node: string; readonly up: boolean; readonly waitingBytes: number; readonly bytesIn: number; readonly bytesOut: number }[];
+}
+
+export interface NodeView {
+  readonly node: string;
+  readonly state: "live" | "draining" | "departed";
+  readonly incarnation: number;
+  readonly zone: string;
+  readonly slot: number;
+  readonly http: string;
+  readonly device: string;
+  readonly peer: string;
+  /** Its process was heard of by the control log within the last seconds. */
+  readonly lease: boolean;
+  /** Buckets it leads, is a member of, is about to become a member of. */
+  readonly leads: number;
+  readonly copies: number;
+  readonly learns: number;
+}
+
+export interface LearnerView {
+  readonly bucket: number;
+  readonly node: string;
+  /** It has the state and the history, and follows. */
+  readonly whole: boolean;
+  /** Entries that it lacks. */
+  readonly behind: number;
+}
+
+export interface DarkBucket {
+  readonly bucket: number;
+  readonly state: string;
+  readonly members: string[];
+  readonly why: string;
+}
+
 /** Told after commit, at most once a turn; reads then fetch what is new. */
 export interface StreamWatcher {
   /** The device's stream now ends at `end`, and an entry of one of these types came (bits: 1 uplink, 2 downlink, 4 presence, 8 state; 16: the device was removed). */
@@ -150,6 +207,8 @@ export interface NodeApi extends GatewayDoor {
   /** The table that routes devices to nodes, as this node has folded it. */
   readonly table: Table;
   controlLog(after: number, limit: number): Promise<ControlPage>;
+  cluster(): ClusterView;
+  readonly operator: Operator;
   state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined;
   explain(device: string): Explanation | undefined;
   status(): NodeStatus;

@@ -59,7 +59,11 @@ export class Membership {
   readonly #events: MembershipEvents;
   readonly #watch: { close(): void };
   readonly #snapshotAt: number;
-  #node = "";
+  /** Id of this node, once it registers. */
+  node = "";
+  /** Whose leases are alive, as last read, and when that was: milliseconds of the monotonic clock. */
+  alive: readonly { readonly node: string; readonly incarnation: number }[] = [];
+  heardAt = performance.now();
   #registrationId = "";
   #seq = randomInt(FIRST_SEQ_MAX);
   #queue: Command[] = [];
@@ -93,7 +97,7 @@ export class Membership {
 
   /** Registers a new incarnation of this node; resolves when the table shows it. */
   async register(registration: Registration): Promise<void> {
-    this.#node = registration.node;
+    this.node = registration.node;
     // What the log holds is known only after an append of our own came back: an empty batch under a one-off incarnation would be noise, so the guard of Register decides (R4).
     for (let tries = 0; tries < 3; tries += 1) {
       const seen = this.table.nodes.get(registration.node)?.incarnation ?? 0;
@@ -169,9 +173,9 @@ export class Membership {
   }
 
   #fold(change: TableChange): void {
-    const self = this.table.nodes.get(this.#node);
+    const self = this.table.nodes.get(this.node);
     if (this.incarnation > 0 && self?.registration !== this.#registrationId) {
-      this.#events.failed(new BellhopError("internal", `Another process registered as node ${this.#node}; this one stops (R4).`));
+      this.#events.failed(new BellhopError("internal", `Another process registered as node ${this.node}; this one stops (R4).`));
     } else if (this.incarnation > 0 && self?.state === "departed") {
       this.#events.over("the others had not heard this node for too long and went on without it"); // R4
     }
@@ -203,7 +207,7 @@ export class Membership {
   async #appendAll(): Promise<void> {
     while (this.#queue.length > 0 && !this.#closed) {
       const batch = this.#queue.splice(0, BATCH_MAX);
-      const id = `${this.#node}.${this.incarnation}.${(this.#seq += 1)}`;
+      const id = `${this.node}.${this.incarnation}.${(this.#seq += 1)}`;
       while (!this.#closed && !(await this.#append(id, batch))) await sleep(RETRY_MS);
     }
     this.#appending = undefined;
@@ -223,8 +227,10 @@ export class Membership {
 
   #keepLease(): void {
     const renew = async (): Promise<void> => {
-      await this.#control.lease(this.#node, this.incarnation, LEASE_MS);
-      this.#events.leases(await this.#control.alive());
+      await this.#control.lease(this.node, this.incarnation, LEASE_MS);
+      this.alive = await this.#control.alive();
+      this.heardAt = performance.now();
+      this.#events.leases(this.alive);
     };
     // A lease that is not renewed in time ends; who hears nothing of it proposes nothing (R6).
     const renewAgain = (): void => void renew().catch(() => undefined);

@@ -9,14 +9,16 @@ import type { Table, TableChange } from "../core/table/table.ts";
 import type { Readings } from "../observe/metrics.ts";
 import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, RecoveredCopy, Recovery, StateStore } from "../storage/port.ts";
-import type { ControlPage, CredentialView, DevicePage, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, OffsetPlace, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
+import type { ClusterView, ControlPage, CredentialView, DevicePage, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, OffsetPlace, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
+import { clusterView } from "./cluster-view.ts";
 import { Eraser, type EraseLimits } from "./eraser.ts";
 import { Feed } from "./feed.ts";
 import { Host } from "./host.ts";
 import { TableKeys } from "./keys.ts";
 import type { Links } from "../peer/links.ts";
 import { Membership, type Beginning } from "./membership.ts";
+import { Operator } from "./operator.ts";
 import { Overload } from "./overload.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { RequestCounts } from "./requests.ts";
@@ -75,11 +77,15 @@ export class RunningNode implements NodeApi {
   readonly #version = version();
   readonly #startedAt = performance.now();
   readonly keys: TableKeys;
+  readonly operator: Operator;
+  readonly #links: Links | undefined;
 
   private constructor(options: NodeOptions, copies: readonly RecoveredCopy[], membership: Membership, times: ReadonlyMap<number, number>) {
     const { storage, failed } = options;
     this.#membership = membership;
     this.keys = new TableKeys(membership);
+    this.operator = new Operator(membership);
+    this.#links = options.links;
     this.host = new Host({
       id: options.id,
       incarnation: membership.incarnation,
@@ -154,6 +160,11 @@ export class RunningNode implements NodeApi {
     );
   }
 
+  /** Lets the others take over, for at most `ms`; a node that is alone has nobody. */
+  async handOver(ms: number): Promise<void> {
+    if (this.#links !== undefined) await this.operator.handOver(ms);
+  }
+
   /** Writes the last checkpoint and closes the log; what was answered is on disk in any case. */
   async stop(): Promise<void> {
     this.#retention.stop();
@@ -216,6 +227,10 @@ export class RunningNode implements NodeApi {
 
   async controlLog(after: number, limit: number): Promise<ControlPage> {
     return this.#membership.entries(after, limit);
+  }
+
+  cluster(): ClusterView {
+    return clusterView(this.host.core, this.#membership, this.#links?.stats);
   }
 
   credentials(device: string): readonly CredentialView[] | undefined {
