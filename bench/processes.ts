@@ -1,4 +1,4 @@
-// The processes that benchmarks and the demo run against: a broker on its own directory, the floor of sockets.
+// The processes that benchmarks and the demo run against: a broker on its own directory, a cluster of three, the floor of sockets.
 
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -34,6 +34,34 @@ export async function startBellhop(data: string): Promise<Started> {
   return { at: device, httpAt: http, pid: child.pid!, stop: () => stopped(child) };
 }
 
+export interface StartedNode {
+  readonly id: string;
+  readonly http: string;
+  readonly device: string;
+  readonly pid: number;
+}
+
+export interface StartedCluster {
+  readonly nodes: readonly StartedNode[];
+  /** Of the process that started them and serves their control log. */
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+/** `bellhop dev` on free ports; resolves when every node is ready. What it said is shown only where it fails. */
+export async function startCluster(data: string, count: number, main = sibling("../src/main")): Promise<StartedCluster> {
+  const base = await freePorts(3 * count);
+  const at = (place: number): string => `127.0.0.1:${base + place * count}`;
+  const words = ["dev", "--nodes", String(count), "--data", data, "--http", at(0), "--device", at(1), "--peer", at(2), "--log-level", "error"];
+  const child = fork(main, words, { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  let said = "";
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const { nodes } = (await firstWord(child).catch((error: Error) => {
+    throw new Error(`${error.message}\n${said}`);
+  })) as { nodes: StartedNode[] };
+  return { nodes, pid: child.pid!, stop: () => stopped(child) };
+}
+
 export async function startFloor(): Promise<Started> {
   const child = fork(sibling("./peers/floor"), { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   const { at } = (await firstWord(child)) as { at: string };
@@ -63,14 +91,23 @@ export async function stopped(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-export async function freePort(): Promise<number> {
-  for (let tries = 0; tries < 50; tries += 1) {
-    const port = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from));
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
-    if (!free) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
+export function freePort(): Promise<number> {
+  return freePorts(1);
+}
+
+/** The first of so many free ports in a row. */
+export async function freePorts(count: number): Promise<number> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    const base = PORTS.from + Math.floor(Math.random() * (PORTS.to - PORTS.from - count));
+    const free = await Promise.all(Array.from({ length: count }, (_, place) => isFree(base + place)));
+    if (free.every(Boolean)) return base;
   }
-  throw new Error("No free port was found.");
+  throw new Error(count === 1 ? "No free port was found." : `No ${count} free ports in a row were found.`);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  const free = await new Promise<boolean>((resolve) => server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
+  if (free) await new Promise((resolve) => server.close(resolve));
+  return free;
 }

@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 
 import { packageFolder, version } from "../src/observe/version.ts";
 import { print, note } from "../src/cli/output.ts";
+import { median, spread, thousands } from "./figures.ts";
 import { measureIdle } from "./idle.ts";
 import { measureKnown } from "./known/measure.ts";
 import { runBatchLoad } from "./load/batch.ts";
@@ -17,6 +18,7 @@ import { runSseLoad } from "./load/sse.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
 import { measureOverload } from "./overload.ts";
 import { findRedis, startRedis } from "./peers/redis-server.ts";
+import { measureReplicated } from "./replicated.ts";
 import { freePort, startBareHttp, startBellhop, startFloor, type Started } from "./processes.ts";
 
 const CACHE = join(packageFolder(), ".cache");
@@ -33,11 +35,16 @@ const OPEN_LOOP_RATE = 10_000;
 const FOLLOWERS = 1000;
 const EVENTS_PER_SECOND = 20_000;
 
-const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, sse: followers, known: knownDevices, idle: idleConnections, overload: threefold };
+const PARTS = { pairs: comparePairs, open: openLoop, http: overHttp, sse: followers, known: knownDevices, idle: idleConnections, overload: threefold, replicated };
 type Part = keyof typeof PARTS;
 
 const { values } = parseArgs({
-  options: { pairs: { type: "string", default: "5" }, seconds: { type: "string", default: "5" }, only: { type: "string", default: Object.keys(PARTS).join(",") } },
+  options: {
+    pairs: { type: "string", default: "5" },
+    seconds: { type: "string", default: "5" },
+    only: { type: "string", default: Object.keys(PARTS).join(",") },
+    nats: { type: "string" },
+  },
 });
 const pairs = Number(values.pairs);
 const seconds = Number(values.seconds);
@@ -173,6 +180,10 @@ async function threefold(): Promise<void> {
   print(`${thousands(refused)} refused and ${thousands(failed)} not answered a second, p99 ${p99} ms; right afterwards, at 30 % of it: ${afterRefused} refused, p99 ${afterP99} ms.\n`);
 }
 
+async function replicated(): Promise<void> {
+  await measureReplicated({ pairs, seconds, directory: join(DATA, "replicated"), nats: values.nats });
+}
+
 async function knownDevices(): Promise<void> {
   print(await measureKnown(join(DATA, "known")));
 }
@@ -185,28 +196,12 @@ function named(shape: Shape): string {
   return `${shape.payloadBytes} B × ${shape.inFlight}`;
 }
 
-function thousands(value: number): string {
-  return value >= 10_000 ? `${Math.round(value / 1000)}k` : Math.round(value).toString();
-}
-
 function rate(result: LoadResult | undefined): string {
   return result === undefined ? "–" : thousands(result.perSecond);
 }
 
-function spread(results: readonly { readonly perSecond: number }[]): string {
-  if (results.length === 0) return "–";
-  const rates = results.map((result) => result.perSecond);
-  return `${thousands(median(rates))} (${thousands(Math.min(...rates))}–${thousands(Math.max(...rates))})`;
-}
-
 function p50(results: readonly LoadResult[]): string {
   return results.length === 0 ? "–" : median(results.map((result) => result.latency.p50)).toFixed(1);
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 interface Ticks {

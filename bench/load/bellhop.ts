@@ -1,6 +1,7 @@
 // Bellhop as a peer of the load generator: devices over TCP, device protocol 1. Frames are encoded once; a publish writes two numbers into them.
 
 import { createConnection } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { hostAndPort } from "../../src/config.ts";
 import { encodeBody } from "../../src/wire/body.ts";
@@ -18,11 +19,13 @@ const SERIES_AT = 7;
 /** Any number from here on is written as a u32, which every lower one then replaces. */
 const SERIES_OF_FOUR_BYTES = 0x10000;
 const PAGE = 1000;
+/** A follower hears of the last commit this long after its leader at most, in milliseconds. */
+const FOLLOWED_MS = 10_000;
 
 export function bellhopDriver(plan: LoadPlan): Driver {
   const connect = (lane: number, events: LaneEvents): Promise<Connection> => connectLane(plan, lane, events);
   if (plan.httpAt === "") return { connect };
-  return { connect, stored: (lane) => (plan.readBack ? readBack(plan, lane) : lastSeries(plan, lane)) };
+  return { connect, stored: (lane, published) => storedOnEach(plan, lane, published) };
 }
 
 function connectLane(plan: LoadPlan, lane: number, events: LaneEvents): Promise<Connection> {
@@ -164,18 +167,29 @@ function stamp(frames: Uint8Array, frame: number, overhead: number, series: numb
   }
 }
 
-/** What the broker's state says: greatest number taken of the device's session. */
-async function lastSeries(plan: LoadPlan, lane: number): Promise<number> {
-  const device = await get(plan, `${plan.run}-${lane}/explain`);
-  return Number(device["lastSeries"]);
+/** What each node's own copy holds; the same on all, or it throws. */
+async function storedOnEach(plan: LoadPlan, lane: number, published: number): Promise<number> {
+  const counts: number[] = [];
+  for (const at of plan.httpAt.split(",")) {
+    for (let waited = 0; (await lastSeries(plan, at, lane)) < published && waited < FOLLOWED_MS; waited += 20) await sleep(20);
+    counts.push(plan.readBack ? await readBack(plan, at, lane) : await lastSeries(plan, at, lane));
+  }
+  if (new Set(counts).size > 1) throw new Error(`The nodes hold ${counts.join(", ")} messages of ${plan.run}-${lane}.`);
+  return counts[0]!;
+}
+
+/** What the node's state says: greatest number taken of the device's session; 0 where it does not know the device yet. */
+async function lastSeries(plan: LoadPlan, at: string, lane: number): Promise<number> {
+  const device = await get(at, `${plan.run}-${lane}/explain`, 404);
+  return Number(device?.["lastSeries"] ?? 0);
 }
 
 /** Every message of the stream: each number once, in order, with the payload that was sent under it. */
-async function readBack(plan: LoadPlan, lane: number): Promise<number> {
+async function readBack(plan: LoadPlan, at: string, lane: number): Promise<number> {
   let after = "0";
   let found = 0;
   while (true) {
-    const page = await get(plan, `${plan.run}-${lane}/stream?after=${after}&limit=${PAGE}`);
+    const page = (await get(at, `${plan.run}-${lane}/stream?after=${after}&limit=${PAGE}`))!;
     const entries = page["entries"] as { type: string; series?: string; payload: string; offset: string }[];
     for (const entry of entries) {
       if (entry.type !== "uplink") continue;
@@ -190,8 +204,10 @@ async function readBack(plan: LoadPlan, lane: number): Promise<number> {
   }
 }
 
-async function get(plan: LoadPlan, path: string): Promise<Record<string, unknown>> {
-  const response = await fetch(`http://${plan.httpAt}/v1/devices/${path}`);
+/** Undefined for the `absent` status. */
+async function get(at: string, path: string, absent?: number): Promise<Record<string, unknown> | undefined> {
+  const response = await fetch(`http://${at}/v1/devices/${path}`);
+  if (response.status === absent) return undefined;
   if (!response.ok) throw new Error(`The broker answered ${response.status}: ${await response.text()}`);
   return (await response.json()) as Record<string, unknown>;
 }

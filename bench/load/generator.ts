@@ -55,7 +55,7 @@ class Lane {
   }
 }
 
-export async function generate(plan: LoadPlan, driver: Driver, report: (progress: Progress) => void): Promise<LoadResult> {
+export async function generate(plan: LoadPlan, driver: Driver, report: (progress: Progress) => void, allAnswered = (): void => undefined): Promise<LoadResult> {
   const lanes = Array.from({ length: plan.connections }, () => new Lane(plan.inFlight));
   let latency = new Histogram();
   let measured = 0;
@@ -122,6 +122,7 @@ export async function generate(plan: LoadPlan, driver: Driver, report: (progress
     if (waited > LAST_ANSWERS_MS) throw new Error(`${unanswered()} messages were not answered within ${LAST_ANSWERS_MS / 1000} s after the run.`);
     await Promise.race([sleep(20), broken]);
   }
+  allAnswered();
   for (const lane of lanes) lane.connection!.close();
   return { ...result, generatorCpu: (used.user + used.system) / 1e6 / elapsed, verified: await verify(plan, driver, lanes, report) };
 }

@@ -3,10 +3,11 @@
 import { bellhopDriver } from "./bellhop.ts";
 import type { Driver } from "./driver.ts";
 import { generate, type Progress } from "./generator.ts";
-import type { LoadPlan } from "./plan.ts";
+import { ANSWERED, type LoadPlan } from "./plan.ts";
+import { natsDriver } from "../peers/nats.ts";
 import { redisDriver } from "../peers/redis.ts";
 
-const DRIVERS = { bellhop: bellhopDriver, redis: redisDriver } satisfies Record<LoadPlan["peer"], (plan: LoadPlan) => Driver>;
+const DRIVERS = { bellhop: bellhopDriver, redis: redisDriver, nats: natsDriver } satisfies Record<LoadPlan["peer"], (plan: LoadPlan) => Driver>;
 
 /** Without a terminal, a line of progress in so many reports (seconds). */
 const PLAIN_EVERY = 10;
@@ -26,7 +27,7 @@ function show(progress: Progress): void {
 
 const plan = JSON.parse(process.argv[2] ?? "") as LoadPlan;
 try {
-  const result = await generate(plan, DRIVERS[plan.peer](plan), show);
+  const result = await generate(plan, DRIVERS[plan.peer](plan), show, () => process.send!(ANSWERED));
   process.send!({ result });
 } catch (error) {
   process.send!({ failed: error instanceof Error ? error.message : String(error) });

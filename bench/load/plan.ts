@@ -2,11 +2,14 @@
 
 import type { Percentiles } from "./histogram.ts";
 
+/** What the generator says when the last message was answered. */
+export const ANSWERED = "answered";
+
 export interface LoadPlan {
-  readonly peer: "bellhop" | "redis";
+  readonly peer: "bellhop" | "redis" | "nats";
   /** HOST:PORT where devices (or clients of the peer) connect; several with commas between: connections are spread over them in turn. */
   readonly at: string;
-  /** HOST:PORT of the broker's HTTP, where what was stored is counted; "" where nothing is stored: the floor of sockets. */
+  /** HOST:PORT of the broker's HTTP, where what was stored is counted; several with commas between: on each of them; "" where nothing is stored: the floor of sockets. */
   readonly httpAt: string;
   /** Each connection publishes to a stream of its own, named `run`-0, `run`-1, … */
   readonly run: string;

@@ -1,0 +1,150 @@
+// Three nodes and the generator on this machine, every message on all three disks before it is answered; beside it, in turns, NATS JetStream with three copies.
+
+import { readFileSync, rmSync } from "node:fs";
+import { loadavg } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { note, print } from "../src/cli/output.ts";
+import { median, spread, thousands } from "./figures.ts";
+import { runLoad } from "./load/launch.ts";
+import type { LoadPlan, LoadResult } from "./load/plan.ts";
+import { natsVersion, startNats } from "./peers/nats-servers.ts";
+import { startCluster } from "./processes.ts";
+
+const NODES = 3;
+const CONNECTIONS = 100;
+const PAYLOAD_BYTES = 128;
+const WARM_UP_SECONDS = 3;
+const IN_FLIGHT = [64, 1] as const;
+/** Idle nodes are watched for so long, after they have had as long to come to rest; in milliseconds. */
+const IDLE_MS = 5000;
+/** Of /proc/PID/stat. */
+const TICKS_PER_SECOND = 100;
+
+interface Settings {
+  readonly pairs: number;
+  readonly seconds: number;
+  /** Where data goes. */
+  readonly directory: string;
+  /** Path of a nats-server; undefined where there is none. */
+  readonly nats: string | undefined;
+}
+
+/** A run, and the processor time of each server from its start to the last answer, in microseconds a message: start and warm-up are part of it. */
+interface Run extends LoadResult {
+  readonly cpu: readonly number[];
+  readonly load: number;
+}
+
+type Peer = "Bellhop" | "NATS" | "NATS, sync always";
+
+export async function measureReplicated(settings: Settings): Promise<void> {
+  const peers = natsPeers(settings.nats);
+  print("RabbitMQ: a quorum queue was not measured; this benchmark has no driver for it.\n");
+  print(`Three nodes, ${PAYLOAD_BYTES} B, ${CONNECTIONS} connections spread over them, ${settings.seconds} s after ${WARM_UP_SECONDS} s of warm-up, closed loop;`);
+  print(`median of ${settings.pairs} runs in turns (least–greatest); latency in ms; processor time of a message in µs, of all three servers and of the generator.\n`);
+  print("| in flight | | messages/s | p50 | p99 | servers | generator | median ratio of the pairs | load |\n|---|---|---|---|---|---|---|---|---|");
+  for (const inFlight of IN_FLIGHT) await compare(settings, inFlight, peers);
+  print("\nEvery answered message was found: in Bellhop in the stream as each of the three nodes holds it, and in the last run of a row each was read back from each node and compared.\n");
+  await idle(settings);
+}
+
+function natsPeers(path: string | undefined): readonly Peer[] {
+  if (path === undefined) {
+    print("NATS JetStream: no nats-server was given (--nats PATH): the comparison was not made.");
+    return [];
+  }
+  const { version, isEnough } = natsVersion(path);
+  if (!isEnough) {
+    print(`NATS JetStream: nats-server ${version} is older than 2.10: the comparison was not made.`);
+    return [];
+  }
+  print(`NATS ${version}: JetStream on files, one stream of three copies; with its default sync_interval (2 minutes: it answers before fsync), and with sync_interval: always.`);
+  return ["NATS", "NATS, sync always"];
+}
+
+async function compare(settings: Settings, inFlight: number, peers: readonly Peer[]): Promise<void> {
+  const runs = new Map<Peer, Run[]>([...peers, "Bellhop" as const].map((peer) => [peer, []]));
+  for (let pair = 1; pair <= settings.pairs; pair += 1) {
+    for (const [peer, done] of runs) {
+      done.push(await run(settings, peer, inFlight, pair === settings.pairs));
+      note(`${inFlight} in flight, pair ${pair} of ${settings.pairs}: ${peer} ${thousands(done.at(-1)!.perSecond)}`);
+    }
+  }
+  const bellhop = runs.get("Bellhop")!;
+  for (const [peer, done] of runs) {
+    const ratio = peer === "Bellhop" ? "" : `${median(bellhop.map(({ perSecond }, pair) => perSecond / done[pair]!.perSecond)).toFixed(2)} × it`;
+    const cells = [
+      inFlight, peer, spread(done), ms(done, ({ p50 }) => p50), ms(done, ({ p99 }) => p99),
+      median(done.map(({ cpu }) => cpu.reduce((sum, one) => sum + one, 0))).toFixed(1),
+      median(done.map(({ generatorCpu, perSecond }) => (generatorCpu * 1e6) / perSecond)).toFixed(1),
+      ratio, median(done.map(({ load }) => load)).toFixed(1),
+    ];
+    print(`| ${cells.join(" | ")} |`);
+  }
+}
+
+async function run(settings: Settings, peer: Peer, inFlight: number, readBack: boolean): Promise<Run> {
+  const servers = await start(settings, peer);
+  try {
+    const plan = { run: "bench", connections: CONNECTIONS, inFlight, payloadBytes: PAYLOAD_BYTES, rate: 0, warmUpSeconds: WARM_UP_SECONDS, seconds: settings.seconds };
+    let cpu: readonly number[] = [];
+    const answered = (): void => void (cpu = servers.pids.map(cpuSeconds));
+    const before = servers.pids.map(cpuSeconds);
+    const result = await runLoad({ ...plan, peer: servers.peer, at: servers.at, httpAt: servers.httpAt, readBack: readBack && peer === "Bellhop" }, { answered });
+    return { ...result, cpu: cpu.map((seconds, place) => ((seconds - before[place]!) * 1e6) / result.verified!.answered), load: loadavg()[0]! };
+  } finally {
+    await servers.stop();
+  }
+}
+
+interface Servers {
+  readonly peer: LoadPlan["peer"];
+  readonly at: string;
+  readonly httpAt: string;
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+async function start(settings: Settings, peer: Peer): Promise<Servers> {
+  if (peer !== "Bellhop") {
+    const servers = await startNats(settings.nats!, join(settings.directory, "NATS"), peer === "NATS" ? undefined : "always");
+    return { ...servers, peer: "nats", httpAt: "" };
+  }
+  const { nodes, stop } = await startBellhops(settings);
+  const of = (place: "device" | "http"): string => nodes.map((node) => node[place]).join(",");
+  return { peer: "bellhop", at: of("device"), httpAt: of("http"), pids: nodes.map(({ pid }) => pid), stop };
+}
+
+async function startBellhops({ directory }: Settings): ReturnType<typeof startCluster> {
+  const data = join(directory, "Bellhop");
+  rmSync(data, { recursive: true, force: true });
+  return startCluster(data, NODES);
+}
+
+/** What a cluster costs in which nothing happens. */
+async function idle(settings: Settings): Promise<void> {
+  const { nodes, stop } = await startBellhops(settings);
+  try {
+    await sleep(IDLE_MS);
+    const before = nodes.map(({ pid }) => cpuSeconds(pid));
+    const since = performance.now();
+    await sleep(IDLE_MS);
+    const shares = nodes.map(({ pid }, place) => (100_000 * (cpuSeconds(pid) - before[place]!)) / (performance.now() - since));
+    print(`Idle: the three nodes take ${shares.map((share) => share.toFixed(1)).join(" %, ")} % of a processor; load ${loadavg()[0]!.toFixed(1)}.\n`);
+  } finally {
+    await stop();
+  }
+}
+
+/** Of all its threads, in user and system mode. */
+function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // the state is the third field of the file, and the first here
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+function ms(runs: readonly Run[], of: (latency: LoadResult["latency"]) => number): string {
+  return median(runs.map(({ latency }) => of(latency))).toFixed(1);
+}
