@@ -23,7 +23,7 @@ endWithParent();
 
 const place = JSON.parse(process.argv[2]!) as Record<string, string>;
 try {
-  const { settings } = settingsOf({ ...place, logLevel: "warn" });
+  const { settings } = settingsOf({ ...place, logLevel: "error" });
   const broker = await started(settings);
   process.once("SIGTERM", () => void broker.close().then(() => process.exit(0)));
   const ready: BrokerReady = { http: broker.httpAddress, device: broker.deviceAddress, data: settings.data };

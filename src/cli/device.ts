@@ -32,10 +32,14 @@ export function deviceCommand(): Command {
     withAt(new Command("add")).description("make a device known and print a token for it, once").argument("<device>", "id of the device").action(add),
     ["bellhop device add lamp-1", "bellhop device add lamp-1 > lamp-1.token      the token alone, in a file"],
   ));
-  command.addCommand(
+  command.addCommand(withExamples(
     withAt(new Command("list")).description("list the known devices").option("--after <device>", "go on behind this one", "").option("--limit <n>", "most lines", whole(1), 100).action(list),
-  );
-  command.addCommand(withAt(new Command("remove")).description("forget a device: its stream, its state and its tokens").argument("<device>", "id of the device").action(remove));
+    ["bellhop device list", "bellhop device list --after lamp-1 --limit 20"],
+  ));
+  command.addCommand(withExamples(
+    withAt(new Command("remove")).description("forget a device: its stream, its state and its tokens").argument("<device>", "id of the device").action(remove),
+    ["bellhop device remove lamp-1"],
+  ));
   command.addCommand(withExamples(
     withAt(new Command("token"))
       .description("make another token for a device, list them or revoke one")

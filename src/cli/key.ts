@@ -33,8 +33,11 @@ export function keyCommand(): Command {
       .action(add),
     ["bellhop key add billing --role read", "bellhop key add lamps --role publish --devices lamp- > lamps.key"],
   ));
-  command.addCommand(withAt(new Command("list")).description("list the API keys; none is shown again").action(list));
-  command.addCommand(withAt(new Command("remove")).description("revoke an API key: what was begun with it ends").argument("<name>", "its name").action(remove));
+  command.addCommand(withExamples(withAt(new Command("list")).description("list the API keys; none is shown again").action(list), ["bellhop key list", "bellhop key list -o json"]));
+  command.addCommand(withExamples(
+    withAt(new Command("remove")).description("revoke an API key: what was begun with it ends").argument("<name>", "its name").action(remove),
+    ["bellhop key remove old-backend"],
+  ));
   return command;
 }
 

@@ -23,7 +23,8 @@ test.each<{ readonly what: string; readonly fault: (data: string) => Fault; read
   node = await NodeProcess.start(data, { flags });
   await node.publish("before", "x");
   await node.stop();
-  node = await NodeProcess.start(data, { flags, through: failing(fault(data)) });
+  // The first checkpoint comes well after the start, however slow the machine is.
+  node = await NodeProcess.start(data, { flags: [...flags.slice(0, 2), "--checkpoint-seconds", "8"], through: failing(fault(data)) });
   const load = new Load(node);
   const { code, stdout } = await node.ended();
   expect(code).toBe(EXIT.stopped.code);
