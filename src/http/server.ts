@@ -201,8 +201,10 @@ async function build(context: HttpContext & { readonly routes: Map<string, Route
     healthRoutes(routes, context);
     errorRoutes(routes);
   });
-  server.get("/openapi.json", { config: { role: "anyone" }, schema: { hide: true } }, () => server.swagger());
+  let description = ""; // made once, when the routes are all there: making it takes a while
+  server.get("/openapi.json", { config: { role: "anyone" }, schema: { hide: true } }, (_request, reply) => reply.type("application/json; charset=utf-8").send(description));
   await server.ready();
+  description = JSON.stringify(server.swagger());
   return server;
 }
 

@@ -80,3 +80,17 @@ test("a reader that never reads does not make the broker hold more than its buff
   expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 * 1024);
   deaf.destroy();
 });
+
+test("behind an unfinished answer so many requests of a connection wait; further ones are refused, each in its turn", async () => {
+  broker = await runBroker();
+  const socket = connect(hostAndPort(broker.http));
+  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`;
+  socket.write(`${get("/v1/devices/waits/stream?after=0&wait=1s")}${get("/livez").repeat(30)}`);
+  let said = "";
+  const statuses = (): string[] => [...said.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status!);
+  for await (const chunk of socket) {
+    said += String(chunk);
+    if (statuses().length === 31) break;
+  }
+  expect(statuses()).toEqual(["200", ...Array.from({ length: 16 }, () => "200"), ...Array.from({ length: 14 }, () => "429")]);
+});
