@@ -265,7 +265,7 @@ export function limitsOf(settings: Settings): NodeLimits {
       partBytes: 512 * 1024,
       nearEntries: 4096,
       resendMs: 250,
-      heartbeatMs: 100,
+      heartbeatMs: 1000, // beats say which nodes live: what is idle says so seldom
       acclimationMs: 60_000,
     },
     stream: { cachedDevices: perBucket(settings.stateCacheDevices, 64) },

@@ -26,7 +26,7 @@ export interface Hop {
   readonly request: HopRequest | HopPublish;
 }
 
-/** A frame of an attached line. */
+/** A frame of an attached line: its body is `bytes` from `start` to `end`, which stay as they are. */
 export interface HopPublish {
   readonly type: "publish";
   readonly handle: number;
@@ -34,6 +34,8 @@ export interface HopPublish {
   readonly kind: PublishKind;
   readonly code: ErrorCode | undefined;
   readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
 }
 
 /** What every node tells every other one, again and again (R6). */
@@ -315,7 +317,7 @@ export class CoreNode implements GatewayDoor {
   #publish(to: string, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, frame: Frame): void {
     const { bytes, start, end, code } = frame;
     if (to !== this.id) {
-      const request: HopPublish = { type: "publish", handle, series, kind, code, bytes: bytes.subarray(start, end) };
+      const request: HopPublish = { type: "publish", handle, series, kind, code, bytes, start, end };
       this.#effects.hop(to, { from: this.#self, bucket, epoch, request });
       return;
     }
@@ -331,7 +333,7 @@ export class CoreNode implements GatewayDoor {
       if ("request" in request) this.#answer(hop.from, hop.bucket, { type: "failed", request: request.request, code: "stale_table", detail: "", version: 0 });
       return;
     }
-    if (request.type === "publish") copy.admission.publish(request.handle, request.series, request.kind, request.bytes, 0, request.bytes.length, request.code);
+    if (request.type === "publish") copy.admission.publish(request.handle, request.series, request.kind, request.bytes, request.start, request.end, request.code);
     else copy.admission.request(hop.from, request);
     this.#touch(copy);
   }

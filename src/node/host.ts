@@ -112,15 +112,12 @@ export class Host implements NodeEffects {
   #take(from: GatewayId, message: LinkMessage): void {
     const { core } = this;
     switch (message.type) {
-      case "publish": {
-        const { bucket, epoch, handle, series, kind, code, bytes } = message.publish;
-        return core.hopped({ from, bucket, epoch, request: { type: "publish", handle, series, kind, code, bytes } });
-      }
       case "replica":
         return core.receive(message.message);
       case "answer":
         if (message.toIncarnation === core.incarnation) core.answered(from.node, message.bucket, message.answer);
         return;
+      case "publish":
       case "hop":
         return core.hopped({ from, bucket: message.bucket, epoch: message.epoch, request: message.request });
       case "beat":
@@ -204,7 +201,7 @@ export class Host implements NodeEffects {
 
   hop(to: string, { bucket, epoch, request }: Hop): void {
     const links = this.#linksTo(to);
-    if (request.type === "publish") links.publish(to, bucket, epoch, request.handle, request.series, request.kind, request.code, request.bytes);
+    if (request.type === "publish") links.publish(to, bucket, epoch, request);
     else links.hop(to, bucket, epoch, request);
   }
 

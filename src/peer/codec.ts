@@ -6,7 +6,7 @@ import { BrokenInvariant } from "../base/assert.ts";
 import type { ErrorCode } from "../base/errors.ts";
 import { ENTRY_KIND, type Entry, type EntryKind } from "../core/entry.ts";
 import { PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../core/hop.ts";
-import type { Beat } from "../core/node.ts";
+import type { Beat, HopPublish } from "../core/node.ts";
 import type { PeerBody, PeerHeader, PeerMessage } from "../core/replica/types.ts";
 import { Reader, Writer } from "../core/stream/bytes.ts";
 
@@ -21,29 +21,30 @@ export interface LinkHello {
   readonly to: string;
 }
 
-/** A frame of an attached line, on its way to the bucket's leader. */
-export interface LinkPublish {
-  readonly bucket: number;
-  readonly epoch: number;
-  readonly handle: number;
-  readonly series: number;
-  readonly kind: PublishKind;
-  readonly code: ErrorCode | undefined;
-  readonly bytes: Uint8Array;
+/** The last publish of a batch: the next one of its line leaves out what follows from it. A new batch begins with a publish that says all. */
+export class PublishRun {
+  bucket = -1;
+  epoch = 0;
+  handle = 0;
+  series = 0;
+
+  clear(): void {
+    this.bucket = -1;
+  }
 }
 
 export type LinkMessage =
   | { readonly type: "hello"; readonly hello: LinkHello }
   | { readonly type: "beat"; readonly suspects: Beat["suspects"] }
   | { readonly type: "replica"; readonly message: PeerMessage }
-  | { readonly type: "publish"; readonly publish: LinkPublish }
+  | { readonly type: "publish"; readonly bucket: number; readonly epoch: number; readonly request: HopPublish }
   | { readonly type: "hop"; readonly bucket: number; readonly epoch: number; readonly request: HopRequest }
   | { readonly type: "answer"; readonly bucket: number; readonly toIncarnation: number; readonly answer: HopAnswer };
 
 /** Greatest and least version of what is written here. */
 export const LINK_VERSIONS = [1, 1] as const;
 
-const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10 } as const;
+const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10, nextPublish: 11 } as const;
 
 const packr = new Packr({ useRecords: false, int64AsType: "bigint", variableMapSize: true });
 
@@ -78,10 +79,17 @@ export function writeReplica(to: Writer, message: PeerMessage): void {
   }
 }
 
-export function writePublish(
-  to: Writer, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, code: ErrorCode | undefined, bytes: Uint8Array,
-): void {
-  to.u8(TYPE.publish).integer(bucket).integer(epoch).integer(handle).integer(series).u8(kind).text(code ?? "").blob(bytes);
+export function writePublish(to: Writer, run: PublishRun, bucket: number, epoch: number, { handle, series, kind, code, bytes, start, end }: HopPublish): void {
+  const follows = run.bucket === bucket && run.handle === handle && run.epoch === epoch && series === run.series + 1;
+  if (follows && kind === PUBLISH_KIND.message && code === undefined) to.u8(TYPE.nextPublish);
+  else {
+    to.u8(TYPE.publish).integer(bucket).integer(epoch).integer(handle).integer(series).u8(kind).text(code ?? "");
+    run.bucket = bucket;
+    run.epoch = epoch;
+    run.handle = handle;
+  }
+  run.series = series;
+  to.part(bytes, start, end);
 }
 
 export function writeHop(to: Writer, bucket: number, epoch: number, request: HopRequest): void {
@@ -96,12 +104,13 @@ export function writeAnswer(to: Writer, toIncarnation: number, bucket: number, a
 
 /**
  * Reads one message of a link whose other end is `from`.
+ * @param run that of the batch which the message is of
  * @param to this node's incarnation is not implied: replicas name the one they mean, which may be a former one
  * @throws LinkError on anything malformed: the link closes
  */
-export function readMessage(reader: Reader, from: GatewayId): LinkMessage {
+export function readMessage(reader: Reader, from: GatewayId, run: PublishRun): LinkMessage {
   try {
-    return read(reader, from);
+    return read(reader, from, run);
   } catch (error) {
     if (error instanceof LinkError) throw error;
     throw new LinkError(`malformed: ${error instanceof BrokenInvariant ? "cut short" : (error as Error).message}`);
@@ -113,7 +122,7 @@ export class LinkError extends Error {
   override readonly name = "LinkError";
 }
 
-function read(reader: Reader, from: GatewayId): LinkMessage {
+function read(reader: Reader, from: GatewayId, run: PublishRun): LinkMessage {
   const type = reader.u8();
   switch (type) {
     case TYPE.hello:
@@ -122,7 +131,10 @@ function read(reader: Reader, from: GatewayId): LinkMessage {
       return { type: "beat", suspects: textsOf(unpacked(reader)) };
     case TYPE.append: {
       const header = readHeader(reader, from);
-      const [prev, prevEpoch, commit, round] = [reader.integer(), reader.integer(), reader.integer(), reader.integer()];
+      const prev = reader.integer();
+      const prevEpoch = reader.integer();
+      const commit = reader.integer();
+      const round = reader.integer();
       return { type: "replica", message: { ...header, type: "append", prev, prevEpoch, commit, round, entries: readEntries(reader) } };
     }
     case TYPE.appended: {
@@ -138,15 +150,25 @@ function read(reader: Reader, from: GatewayId): LinkMessage {
       return { type: "replica", message: { ...(unpacked(reader) as PeerBody), ...header } };
     }
     case TYPE.publish: {
-      const [bucket, epoch, handle, series, kind] = [reader.integer(), reader.integer(), reader.integer(), reader.integer(), reader.u8()];
+      run.bucket = reader.integer();
+      run.epoch = reader.integer();
+      run.handle = reader.integer();
+      run.series = reader.integer();
+      const kind = reader.u8();
       const code = reader.text();
       if (kind > PUBLISH_KIND.void) throw new LinkError(`a publish of kind ${kind} is not known here`);
-      return { type: "publish", publish: { bucket, epoch, handle, series, kind: kind as PublishKind, code: code === "" ? undefined : (code as ErrorCode), bytes: reader.blob() } };
+      return publishOf(reader, run, kind as PublishKind, code === "" ? undefined : (code as ErrorCode));
     }
+    case TYPE.nextPublish:
+      if (run.bucket < 0) throw new LinkError("a publish follows on from none");
+      run.series += 1;
+      return publishOf(reader, run, PUBLISH_KIND.message, undefined);
     case TYPE.hop:
       return { type: "hop", bucket: reader.integer(), epoch: reader.integer(), request: unpacked(reader) as HopRequest };
     case TYPE.acked: {
-      const [toIncarnation, bucket, session] = [reader.integer(), reader.integer(), reader.integer()];
+      const toIncarnation = reader.integer();
+      const bucket = reader.integer();
+      const session = reader.integer();
       const answer: HopAnswer = { type: "acked", session, device: reader.text(), publisher: reader.text(), series: reader.integer(), voids: [] };
       return { type: "answer", toIncarnation, bucket, answer };
     }
@@ -155,6 +177,11 @@ function read(reader: Reader, from: GatewayId): LinkMessage {
     default:
       throw new LinkError(`a message of type ${type} is not known here`);
   }
+}
+
+function publishOf(reader: Reader, { bucket, epoch, handle, series }: PublishRun, kind: PublishKind, code: ErrorCode | undefined): LinkMessage {
+  const bytes = reader.blob();
+  return { type: "publish", bucket, epoch, request: { type: "publish", handle, series, kind, code, bytes, start: 0, end: bytes.length } };
 }
 
 function writeHeader(to: Writer, { bucket, toIncarnation, epoch, attempt }: PeerHeader): void {

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { GatewayId } from "../core/hop.ts";
 import { Reader, Writer } from "../core/stream/bytes.ts";
 import { BATCH_BYTES_MAX, BatchReader, frameBatch } from "./batch.ts";
-import { LINK_VERSIONS, LinkError, readMessage, writeHello, type LinkHello, type LinkMessage } from "./codec.ts";
+import { LINK_VERSIONS, LinkError, PublishRun, readMessage, writeHello, type LinkHello, type LinkMessage } from "./codec.ts";
 
 /** Bytes that may come before the other end has said who it is. */
 const HELLO_BYTES_MAX = 4096;
@@ -29,6 +29,8 @@ export class Link {
   readonly #events: LinkEvents;
   readonly #batches = new BatchReader(HELLO_BYTES_MAX);
   readonly #out = new Writer();
+  /** Of the batch that is being written. */
+  readonly run = new PublishRun();
   #peer: GatewayId | undefined;
   #why = "";
   #closed = false;
@@ -72,7 +74,9 @@ export class Link {
 
   flush(): void {
     if (this.#out.length === 0) return;
-    const batch = frameBatch(this.#out.take());
+    const batch = frameBatch(this.#out.written);
+    this.#out.clear();
+    this.run.clear();
     if (this.#closed) return;
     this.bytesOut += batch.length;
     this.#socket.write(batch);
@@ -97,9 +101,10 @@ export class Link {
 
   #take(messages: Uint8Array, expected: string | undefined): void {
     const reader = new Reader(messages);
+    const run = new PublishRun();
     while (!reader.done && !this.#closed) {
-      if (this.#peer === undefined) this.#greeted(readMessage(reader, NOBODY), expected);
-      else this.#events.message(this.#peer, readMessage(reader, this.#peer));
+      if (this.#peer === undefined) this.#greeted(readMessage(reader, NOBODY, run), expected);
+      else this.#events.message(this.#peer, readMessage(reader, this.#peer, run));
     }
   }
 

@@ -3,9 +3,8 @@
 import { randomInt } from "node:crypto";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer, TLSSocket } from "node:tls";
-import type { ErrorCode } from "../base/errors.ts";
-import type { GatewayId, HopAnswer, HopRequest, PublishKind } from "../core/hop.ts";
-import type { Beat } from "../core/node.ts";
+import type { GatewayId, HopAnswer, HopRequest } from "../core/hop.ts";
+import type { Beat, HopPublish } from "../core/node.ts";
 import type { PeerMessage } from "../core/replica/types.ts";
 import type { Node } from "../core/table/commands.ts";
 import { LINK_VERSIONS, LinkError, writeAnswer, writeBeat, writeHop, writePublish, writeReplica, type LinkHello, type LinkMessage } from "./codec.ts";
@@ -145,9 +144,9 @@ export class Links {
     if (link !== undefined) writeHop(link.out, bucket, epoch, request);
   }
 
-  publish(to: string, bucket: number, epoch: number, handle: number, series: number, kind: PublishKind, code: ErrorCode | undefined, bytes: Uint8Array): void {
+  publish(to: string, bucket: number, epoch: number, request: HopPublish): void {
     const link = this.#peers.get(to)?.link;
-    if (link !== undefined) writePublish(link.out, bucket, epoch, handle, series, kind, code, bytes);
+    if (link !== undefined) writePublish(link.out, link.run, bucket, epoch, request);
   }
 
   /** Only to the incarnation that asked: another one would not know what is meant (B9). */

@@ -3,10 +3,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ENTRY_KIND, type Entry } from "../../src/core/entry.ts";
-import type { HopAnswer, HopRequest } from "../../src/core/hop.ts";
+import { PUBLISH_KIND, type HopAnswer, type HopRequest } from "../../src/core/hop.ts";
 import type { PeerMessage } from "../../src/core/replica/types.ts";
 import { Reader, Writer } from "../../src/core/stream/bytes.ts";
-import { LINK_VERSIONS, LinkError, readMessage, writeAnswer, writeBeat, writeHello, writeHop, writePublish, writeReplica, type LinkMessage } from "../../src/peer/codec.ts";
+import { LINK_VERSIONS, LinkError, PublishRun, readMessage, writeAnswer, writeBeat, writeHello, writeHop, writePublish, writeReplica, type LinkMessage } from "../../src/peer/codec.ts";
 
 const FROM = { node: "n2", incarnation: 7 };
 const HEADER = { bucket: 300, from: "n2", fromIncarnation: 7, toIncarnation: 3, epoch: 12, attempt: 5 };
@@ -15,7 +15,7 @@ function through(write: (to: Writer) => void): LinkMessage {
   const out = new Writer();
   write(out);
   const reader = new Reader(out.take());
-  const message = readMessage(reader, FROM);
+  const message = readMessage(reader, FROM, new PublishRun());
   expect(reader.done).toBe(true);
   return message;
 }
@@ -90,10 +90,52 @@ test.each<HopAnswer>([
   expect(plain(through((to) => writeAnswer(to, 3, 17, answer)))).toEqual(plain({ type: "answer", bucket: 17, toIncarnation: 3, answer }));
 });
 
-test("a publish, a beat, a hello", () => {
-  const publish = { bucket: 1, epoch: 2, handle: 3, series: 2 ** 40, kind: 2, code: "too_large", bytes: new Uint8Array([9, 9]) } as const;
-  const { bucket, epoch, handle, series, kind, code, bytes } = publish;
-  expect(plain(through((to) => writePublish(to, bucket, epoch, handle, series, kind, code, bytes)))).toEqual(plain({ type: "publish", publish }));
+const publish = fc.record({
+  bucket: fc.constantFrom(1, 300),
+  epoch: fc.constantFrom(2, 3),
+  handle: fc.constantFrom(3, 4),
+  series: fc.integer({ min: 2 ** 40, max: 2 ** 40 + 4 }),
+  isVoid: fc.boolean(),
+  body: fc.uint8Array({ maxLength: 5 }),
+});
+
+test("publishes come out as they went in, whatever follows on from what, and other messages between them", () => {
+  const following = publish.chain((first) => fc.integer({ min: 0, max: 5 }).map((more) => Array.from({ length: more + 1 }, (_, i) => ({ ...first, series: first.series + i }))));
+  fc.assert(
+    fc.property(fc.array(following, { maxLength: 6 }), (drawn) => {
+      const sent = drawn.flat();
+      const out = new Writer();
+      const writing = new PublishRun();
+      for (const { bucket, epoch, handle, series, isVoid, body } of sent) {
+        const kind = isVoid ? PUBLISH_KIND.void : PUBLISH_KIND.message;
+        const code = isVoid ? "too_large" : undefined;
+        const bytes = new Uint8Array([7, ...body, 7]);
+        writePublish(out, writing, bucket, epoch, { type: "publish", handle, series, kind, code, bytes, start: 1, end: bytes.length - 1 });
+        writeBeat(out, { from: FROM, suspects: [] });
+      }
+      const reader = new Reader(out.take());
+      const reading = new PublishRun();
+      for (const { bucket, epoch, handle, series, isVoid, body } of sent) {
+        const request = { type: "publish", handle, series, kind: isVoid ? PUBLISH_KIND.void : PUBLISH_KIND.message, code: isVoid ? "too_large" : undefined, bytes: body, start: 0, end: body.length };
+        expect(plain(readMessage(reader, FROM, reading))).toEqual(plain({ type: "publish", bucket, epoch, request } as LinkMessage));
+        readMessage(reader, FROM, reading);
+      }
+      expect(reader.done).toBe(true);
+    }),
+  );
+});
+
+test("a publish that follows on from none is refused", () => {
+  const out = new Writer();
+  const run = new PublishRun();
+  const request = { type: "publish", handle: 3, series: 4, kind: PUBLISH_KIND.message, code: undefined, bytes: new Uint8Array(2), start: 0, end: 2 } as const;
+  writePublish(out, run, 1, 2, request);
+  out.clear();
+  writePublish(out, run, 1, 2, { ...request, series: 5 });
+  expect(() => readMessage(new Reader(out.take()), FROM, new PublishRun())).toThrow(LinkError);
+});
+
+test("a beat, a hello", () => {
   expect(through((to) => writeBeat(to, { from: FROM, suspects: ["n3"] }))).toEqual({ type: "beat", suspects: ["n3"] });
   const hello = { versions: LINK_VERSIONS, cluster: "c", node: "n2", incarnation: 7, to: "n1" };
   expect(through((to) => writeHello(to, hello))).toEqual({ type: "hello", hello: { ...hello, versions: [...LINK_VERSIONS] } });
@@ -103,7 +145,7 @@ test("bytes that are no message end in a LinkError, never in a broken invariant"
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (bytes) => {
       try {
-        readMessage(new Reader(bytes), FROM);
+        readMessage(new Reader(bytes), FROM, new PublishRun());
       } catch (error) {
         expect(error).toBeInstanceOf(LinkError);
       }
@@ -116,5 +158,5 @@ test("a message that is cut anywhere ends in a LinkError", () => {
   const out = new Writer();
   writeReplica(out, { ...HEADER, type: "append", prev: 1, prevEpoch: 1, entries: [{ index: 2, epoch: 1, kind: 1, time: 3, payload: new Uint8Array(40) }], commit: 1, round: 1 });
   const whole = out.take();
-  for (let end = 1; end < whole.length; end += 1) expect(() => readMessage(new Reader(whole.subarray(0, end)), FROM)).toThrow(LinkError);
+  for (let end = 1; end < whole.length; end += 1) expect(() => readMessage(new Reader(whole.subarray(0, end)), FROM, new PublishRun())).toThrow(LinkError);
 });

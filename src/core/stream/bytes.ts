@@ -59,6 +59,11 @@ export class Writer {
     return this.integer(bytes.length).raw(bytes);
   }
 
+  /** The length and the bytes from `start` to `end`. */
+  part(bytes: Uint8Array, start: number, end: number): this {
+    return this.integer(end - start).raw(new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start));
+  }
+
   /** Its length in bytes of UTF-8, then those. Short ASCII, which names mostly are, is written without an encoder. */
   text(text: string): this {
     const { length } = text;
@@ -76,9 +81,18 @@ export class Writer {
 
   /** A copy of what was written; the writer is empty again. */
   take(): Uint8Array {
-    const bytes = this.#bytes.slice(0, this.#length);
+    const bytes = this.written.slice();
     this.#length = 0;
     return bytes;
+  }
+
+  /** A view of what was written: good until more is. */
+  get written(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  clear(): void {
+    this.#length = 0;
   }
 
   #room(more: number): void {
@@ -128,7 +142,8 @@ export class Reader {
   /** A view of the next bytes. */
   raw(length: number): Uint8Array {
     assert(length <= this.#bytes.length - this.#at, "a record of the streams is whole");
-    const bytes = this.#bytes.subarray(this.#at, this.#at + length);
+    // Not `subarray`: a Buffer's makes a Buffer, which takes several times as long.
+    const bytes = new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + this.#at, length);
     this.#at += length;
     return bytes;
   }
