@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 
 import { benchCommand } from "./bench.ts";
+import { checkCommand } from "./check.ts";
 import { clusterCommand } from "./cluster.ts";
 import { completeCommand, completionCommand } from "./complete.ts";
 import { configCommand } from "./config.ts";
@@ -24,7 +25,7 @@ import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { statusCommand } from "./status.ts";
 
-const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, clusterCommand, drainCommand, removeCommand, recoverCommand, deviceCommand, keyCommand, inspectCommand, benchCommand, configCommand, completionCommand];
+const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, clusterCommand, drainCommand, removeCommand, recoverCommand, deviceCommand, keyCommand, inspectCommand, benchCommand, checkCommand, configCommand, completionCommand];
 
 export function createProgram(): Command {
   const program = new Command("bellhop")

@@ -117,6 +117,14 @@ export interface Explanation extends DeviceView {
   readonly applied: number;
 }
 
+/** Copies of a bucket that are applied to the same index have the same digest (invariant 17). */
+export interface BucketDigest {
+  readonly applied: number;
+  readonly commit: number;
+  /** SHA-256 of the state, hex. */
+  readonly digest: string;
+}
+
 export interface ControlPage {
   readonly entries: readonly ControlEntry[];
   /** The first position that is kept here; what is below is in the archives. */
@@ -206,6 +214,8 @@ export interface NodeApi extends GatewayDoor {
   readonly feed: Feed;
   /** The table that routes devices to nodes, as this node has folded it. */
   readonly table: Table;
+  /** Of this node's copy of the bucket; undefined: it has none. Reads the bucket's whole state in one go. */
+  digest(bucket: number): BucketDigest | undefined;
   controlLog(after: number, limit: number): Promise<ControlPage>;
   cluster(): ClusterView;
   readonly operator: Operator;

@@ -1,5 +1,7 @@
 // A running node: started from its storage and control log, stopped in order, and what it offers to the front-ends.
 
+import { createHash } from "node:crypto";
+
 import { BellhopError } from "../base/errors.ts";
 import type { ControlLog } from "../control/port.ts";
 import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } from "../core/gateway/types.ts";
@@ -223,6 +225,12 @@ export class RunningNode implements NodeApi {
 
   get table(): Table {
     return this.host.core.table;
+  }
+
+  digest(bucket: number): ReturnType<NodeApi["digest"]> {
+    const copy = this.host.core.copy(bucket);
+    if (copy === undefined) return undefined;
+    return { applied: copy.machine.index, commit: copy.replica.commit, digest: createHash("sha256").update(copy.machine.snapshot()).digest("hex") };
   }
 
   async controlLog(after: number, limit: number): Promise<ControlPage> {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { open } from "lmdb";
 import type { RootDatabase } from "lmdb";
 import { assert } from "../base/assert.ts";
+import { crc32c } from "../base/crc32c.ts";
 import { StorageError } from "./errors.ts";
 import { mostAdded, mostBytes, mostCopied, ownPages, treePages } from "./state-pages.ts";
 import type { LmdbStats } from "./state-pages.ts";
@@ -16,6 +17,10 @@ export const MAX_STATE_KEY = 1900;
 
 const KEY_TYPE = { applied: 0, state: 1 } as const;
 const PREFIX_BYTES = 5;
+/** Beside `applied`: index as u64, sum of the bucket's records as u32, CRC-32C of these as u32; big-endian. */
+const SUM_AT = 8;
+const SUM_CRC_AT = 12;
+const APPLIED_BYTES = 16;
 const BEHIND_ALL = Buffer.from([0xff]); // no UTF-8 text begins with it
 /** Files below this are not worth a copy, bytes. */
 const COMPACT_ABOVE = 16 * 1024 * 1024;
@@ -32,13 +37,14 @@ type Lmdb = RootDatabase<Buffer, Buffer>;
 
 /**
  * Opens the store in a directory; where more than half of its file is free pages, and the disk has room, it is copied compactly first.
- * @throws StorageError `damaged` where the file is no store, or has been cut
+ * @throws StorageError `damaged` where the file is no store, has been cut, or holds other records than were written; every record is read for that
  */
 export async function openStateStore(directory: string): Promise<StateStore> {
   const path = join(directory, "state.lmdb");
   const copy = `${path}.compact`;
   rmSync(copy, { force: true, recursive: true });
   let db = openLmdb(path);
+  const sums = await verified(db, path);
   if (freeShare(db) > 0.5 && usedBytes(db) > COMPACT_ABOVE && freeOnDisk(directory) > usedBytes(db)) {
     await db.backup(copy, true);
     await db.close();
@@ -47,7 +53,7 @@ export async function openStateStore(directory: string): Promise<StateStore> {
     rmSync(copy, { force: true, recursive: true });
     db = openLmdb(path);
   }
-  return new LmdbStateStore(db, path, await fs.open(path, "r+"));
+  return new LmdbStateStore(db, path, await fs.open(path, "r+"), sums);
 }
 
 function openLmdb(path: string): Lmdb {
@@ -83,6 +89,43 @@ function checkMetaPages(path: string): void {
   }
 }
 
+/** The sum of each bucket's records, after it was found to be the one that was written with them: lmdb keeps no checksums of its own. */
+async function verified(db: Lmdb, path: string): Promise<Map<number, number>> {
+  try {
+    return sumsOf(db);
+  } catch (error) {
+    await db.close();
+    const next = "In a cluster give the node an empty data directory, and it gets its copies from the others; else restore the directory from a copy.";
+    throw new StorageError("damaged", `The state store ${path} is damaged: ${(error as Error).message}. ${next}`, error);
+  }
+}
+
+function sumsOf(db: Lmdb): Map<number, number> {
+  const sums = new Map<number, number>();
+  const written = new Map<number, number>();
+  for (const { key, value } of db.getRange({})) {
+    const bucket = key.length < PREFIX_BYTES ? -1 : key.readUInt32BE(0);
+    const isApplied = key.length === PREFIX_BYTES && key[PREFIX_BYTES - 1] === KEY_TYPE.applied;
+    if (!isApplied) sums.set(bucket, (sums.get(bucket) ?? 0) + fingerprint(key, value));
+    else if (value.length === APPLIED_BYTES && value.readUInt32BE(SUM_CRC_AT) === crcOf(value.subarray(0, SUM_CRC_AT))) written.set(bucket, value.readUInt32BE(SUM_AT));
+  }
+  for (const bucket of new Set([...sums.keys(), ...written.keys()])) {
+    const sum = (sums.get(bucket) ?? 0) >>> 0;
+    if (sum !== written.get(bucket)) throw new Error(`what it holds of bucket ${bucket} is not what was written`);
+    sums.set(bucket, sum);
+  }
+  return sums;
+}
+
+/** Of a record, to be added up; a value under another key gives another one. */
+function fingerprint(key: Uint8Array, value: Uint8Array): number {
+  return Math.imul(crcOf(key) | 1, crcOf(value) + value.length) >>> 0;
+}
+
+function crcOf({ buffer, byteOffset, byteLength }: Uint8Array): number {
+  return crc32c(new DataView(buffer, byteOffset, byteLength), 0, byteLength);
+}
+
 function freeOnDisk(directory: string): number {
   const { bavail, bsize } = statfsSync(directory);
   return bavail * bsize;
@@ -110,12 +153,15 @@ class LmdbStateStore implements StateStore {
   readonly #file: FileHandle;
   /** Bytes that the file has; behind `usedBytes` they are zeros. */
   #size: number;
+  /** By bucket: all its records' fingerprints added up, as of the last transaction. */
+  readonly #sums: Map<number, number>;
   /** The last transaction: they follow one another. */
   #turn: Promise<unknown> = Promise.resolve();
   #checkpointBytes = 0;
   #checkpoints = 0;
 
-  constructor(db: Lmdb, path: string, file: FileHandle) {
+  constructor(db: Lmdb, path: string, file: FileHandle, sums: Map<number, number>) {
+    this.#sums = sums;
     this.#db = db;
     this.#path = path;
     this.#file = file;
@@ -218,19 +264,30 @@ class LmdbStateStore implements StateStore {
   }
 
   #put(bucket: number, applied: number, writes: readonly StateStoreWrite[]): void {
+    let sum = this.#sums.get(bucket) ?? 0;
     for (const { key, value } of writes) {
       const stored = stateKey(bucket, key);
+      const before = this.#db.get(stored);
+      if (before !== undefined) sum -= fingerprint(stored, before);
       if (value === undefined) this.#db.removeSync(stored);
-      else this.#db.putSync(stored, Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+      else {
+        this.#db.putSync(stored, Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+        sum += fingerprint(stored, value);
+      }
+      sum >>>= 0;
     }
-    const index = Buffer.alloc(8);
-    index.writeBigUInt64BE(BigInt(applied));
-    this.#db.putSync(appliedKey(bucket), index);
+    this.#sums.set(bucket, sum);
+    const record = Buffer.alloc(APPLIED_BYTES);
+    record.writeBigUInt64BE(BigInt(applied));
+    record.writeUInt32BE(sum, SUM_AT);
+    record.writeUInt32BE(crcOf(record.subarray(0, SUM_CRC_AT)), SUM_CRC_AT);
+    this.#db.putSync(appliedKey(bucket), record);
   }
 
   #removeAll(bucket: number): void {
     const keys = [...this.#db.getKeys({ start: appliedKey(bucket), end: Buffer.concat([stateKey(bucket, ""), BEHIND_ALL]) })];
     for (const key of keys) this.#db.removeSync(key);
+    this.#sums.delete(bucket);
   }
 }
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { freePort } from "../../bench/processes.ts";
-import { startEtcd, type EtcdCluster } from "../control/etcd-server.ts";
+import { startEtcd, type EtcdCluster } from "../../bench/etcd.ts";
 import { NodeProcess } from "../faults/node.ts";
 import { call } from "../http/broker.ts";
 import { eventually, PATIENCE_MS } from "./eventually.ts";

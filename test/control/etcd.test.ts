@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { EtcdControl } from "../../src/control/etcd.ts";
 import { Gathered, controlConformance } from "../conformance/control.ts";
-import { startEtcd, type EtcdCluster } from "./etcd-server.ts";
+import { startEtcd, type EtcdCluster } from "../../bench/etcd.ts";
 
 let etcd: EtcdCluster;
 let clusters = 0;

@@ -17,6 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "src/node": ["src/base", "src/core", "src/wire", "src/observe", "src/config", "src/storage", "src/control", "src/peer"],
   "src/device": ["src/base", "src/core", "src/wire", "src/observe", "src/config", "src/doors", "src/node"],
   "src/http": ["src/base", "src/core", "src/wire", "src/observe", "src/config", "src/doors", "src/node"],
+  "src/check": ["src/base", "src/core", "clients"],
   "src/broker": [
     "src/base", "src/core", "src/wire", "src/observe", "src/config", "src/doors", "src/storage", "src/control", "src/peer", "src/node", "src/device", "src/http",
   ],

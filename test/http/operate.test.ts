@@ -35,6 +35,19 @@ test("the buckets come by page", async () => {
   expect((await broker.call("GET", "/v1/buckets?after=2")).json).toMatchObject({ next: null, buckets: [{ bucket: 3 }] });
 });
 
+test("a copy's digest moves with what is applied, and is the same when asked again", async () => {
+  const digestsOf = async (): Promise<{ applied: number; digest: string }[]> => Promise.all([0, 1, 2, 3].map(async (bucket) => (await broker.call("GET", `/v1/buckets/${bucket}/digest`)).json));
+  const before = await digestsOf();
+  expect(await digestsOf()).toEqual(before);
+  const body = { body: "on", headers: { "content-type": "text/plain" } };
+  expect((await broker.call("POST", "/v1/devices/digested/messages", body)).status).toBe(201);
+  const after = await digestsOf();
+  const moved = after.filter(({ digest }, bucket) => digest !== before[bucket]!.digest);
+  expect(moved).toHaveLength(1);
+  expect(after.filter(({ applied }, bucket) => applied > before[bucket]!.applied)).toEqual(moved);
+  expect((await broker.call("GET", "/v1/buckets/4/digest")).status).toBe(404);
+});
+
 test("the control log tells every decision, in order, by page", async () => {
   const { position } = (await broker.call("GET", "/v1/cluster")).json as { position: string };
   const types: string[] = [];

@@ -78,6 +78,7 @@ describe("description", () => {
       "get /metrics",
       "get /readyz",
       "get /v1/buckets",
+      "get /v1/buckets/{bucket}/digest",
       "get /v1/cluster",
       "get /v1/control-log",
       "get /v1/devices",

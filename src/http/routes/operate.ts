@@ -65,6 +65,14 @@ const Bucket = Type.Object({
   learners: Type.Array(Type.String()),
 });
 
+const BucketDigest = Type.Object({
+  bucket: Type.Integer(),
+  node: Type.String(),
+  applied: Type.Integer({ description: "Log index that the state is of." }),
+  commit: Type.Integer(),
+  digest: Type.String({ description: "SHA-256 of the state, hex." }),
+});
+
 const ControlEntry = Type.Object({
   position: Type.String(),
   id: Type.String({ description: "node.incarnation.sequence of who appended it." }),
@@ -104,6 +112,27 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
         bucket: id, state, leader, epoch, generation, members: members.map((member) => member.node), learners: learners.map((member) => member.node),
       }));
       return reply.send({ buckets, next: end < all.length ? String(end - 1) : null });
+    },
+  );
+
+  server.get(
+    "/v1/buckets/:bucket/digest",
+    {
+      config: { role: "admin" },
+      handlerTimeout,
+      schema: {
+        summary: "A digest of this node's copy of a bucket",
+        description: "Copies that are applied to the same index have the same digest. It reads the bucket's whole state while nothing else runs: for checks, not for monitoring.",
+        tags: ["operating"],
+        params: Type.Object({ bucket: Type.String({ pattern: "^\\d{1,5}$" }) }),
+        response: { 200: BucketDigest, ...PROBLEMS },
+      },
+    },
+    async (request, reply) => {
+      const bucket = Number(request.params.bucket);
+      const digest = node.digest(bucket);
+      if (digest === undefined) throw new BellhopError("not_found", `This node has no copy of bucket ${bucket}.`);
+      return reply.send({ bucket, node: node.status().node, ...digest });
     },
   );
 

@@ -1,4 +1,4 @@
-// A real etcd for tests: found on PATH, or Debian's package unpacked into the project's cache without root.
+// A real etcd for tests and benchmarks: found on PATH, or Debian's package unpacked into the project's cache without root.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -7,18 +7,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
-import { unpackDebian } from "../../bench/debian.ts";
-import { freePort } from "../../bench/processes.ts";
+import { unpackDebian } from "./debian.ts";
+import { freePort } from "./processes.ts";
 
 const START_MS = 20_000;
-const CACHE = fileURLToPath(new URL("../../.cache", import.meta.url));
+const CACHE = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "../.cache" : "../../.cache", import.meta.url));
 
 /** @throws where there is none and none can be had: with the command to run */
 export function findEtcd(): string {
   const folder = (process.env["PATH"] ?? "").split(":").find((one) => existsSync(join(one, "etcd")));
   if (folder !== undefined) return join(folder, "etcd");
   const unpacked = unpackDebian(["etcd-server"], join(CACHE, "etcd"), "usr/bin/etcd");
-  if (unpacked === undefined) throw new Error("These tests need etcd, which is not on PATH and could not be unpacked from Debian's packages. Install it: apt-get install etcd-server");
+  if (unpacked === undefined) throw new Error("etcd is needed, which is not on PATH and could not be unpacked from Debian's packages. Install it: apt-get install etcd-server");
   return unpacked.path;
 }
 
