@@ -137,14 +137,13 @@ export class Cluster {
     this.world.after(ms * 1000, undefined, "boot", site.name, () => this.boot(site));
   }
 
-  /** Every fault ends, every site that was ever there runs again. */
+  /** Every fault ends, every site that was ever there runs again. A pause goes on to its end: what waits for that comes in its order. */
   heal(): void {
     this.quiet = true;
     this.network.heal();
     this.control.available = true;
     this.control.stalled.clear();
     for (const site of this.sites) {
-      site.pausedUntil = 0;
       site.disk.slowFactor = 1;
       site.disk.failNextSync = false;
       this.#setFull(site, false);
@@ -267,7 +266,9 @@ export class Cluster {
     this.bootAfter(site, forMs);
   }
 
+  /** One that is paused is not paused again: what waits for the first pause's end would come behind what came later. */
   #pause(site: Site, until: number): void {
+    if (site.pausedUntil > this.world.now) return;
     site.pausedUntil = until;
     site.lastPausedUntil = until;
   }
