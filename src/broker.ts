@@ -267,6 +267,7 @@ export function limitsOf(settings: Settings): NodeLimits {
       resendMs: 250,
       heartbeatMs: 1000, // beats say which nodes live: what is idle says so seldom
       acclimationMs: 60_000,
+      slowMs: 150,
     },
     stream: { cachedDevices: perBucket(settings.stateCacheDevices, 64) },
     admission: {
@@ -288,7 +289,7 @@ export function limitsOf(settings: Settings): NodeLimits {
       backoffMs: 20,
       backoffCapMs: 500,
     },
-    coordinator: { suspicionMs: 500, hintedMs: 150, greetingMs: 5000, loneSuspicionMs: 2000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
+    coordinator: { suspicionMs: 500, hintedMs: 150, greetingMs: 5000, loneSuspicionMs: 2000, slowForMs: 3000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
     beatMs: 100,
   };
 }

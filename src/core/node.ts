@@ -242,7 +242,10 @@ export class CoreNode implements GatewayDoor {
 
   /** Time passes. Called often: several times in the shortest of the limits. */
   tick(): void {
-    for (const copy of this.#allCopies) copy.replica.tick(this.#now);
+    for (const { replica } of this.#allCopies) {
+      replica.tick(this.#now);
+      for (const { node, heldBackMs } of replica.peers) if (heldBackMs > 0) this.#coordinator.heldBack(node, heldBackMs);
+    }
     this.gateway.tick();
     this.#coordinator.tick(this.#now);
     const suspects = this.#coordinator.suspects(this.#now);

@@ -3,6 +3,7 @@
 import { build, type Plugin } from "esbuild";
 import { readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
+import type { CASES } from "./cases.ts";
 
 /** One rule broken on purpose. The simulator must catch it within `budget` seeds. */
 export interface Mutant {
@@ -16,6 +17,8 @@ export interface Mutant {
   readonly replace: string;
   /** Seeds. */
   readonly budget: number;
+  /** A directed case that catches it, run before the seeds. */
+  readonly directed?: keyof typeof CASES;
 }
 
 export const ROOT = join(import.meta.dirname, "../..");

@@ -168,6 +168,7 @@ class CounterNode extends Driver {
     const { nowMs, case: drawn } = this.cluster;
     this.#coordinator!.stalled(nowMs - this.#tickedAt - drawn.tickMs, nowMs);
     this.#tickedAt = nowMs;
+    for (const { replica } of this.#buckets.values()) for (const { node, heldBackMs } of replica.peers) if (heldBackMs > 0) this.#coordinator!.heldBack(node, heldBackMs);
     this.#coordinator!.tick(nowMs);
     if (nowMs - this.#beatAt >= drawn.leaseMs / 8) this.#beat(nowMs);
     for (const copy of this.#buckets.values()) {

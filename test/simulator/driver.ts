@@ -274,6 +274,7 @@ export function replicaLimits(drawn: Case): ReplicaLimits {
     resendMs: drawn.tickMs * 4,
     heartbeatMs: drawn.tickMs * 5,
     acclimationMs: 2000,
+    slowMs: drawn.leaseMs / 2,
   };
 }
 
@@ -283,6 +284,7 @@ export function coordinatorSettings(drawn: Case): CoordinatorSettings {
     hintedMs: drawn.leaseMs / 8,
     greetingMs: drawn.leaseMs,
     loneSuspicionMs: drawn.leaseMs * 2,
+    slowForMs: drawn.leaseMs,
     dampingMs: 2000,
     leasesFreshMs: drawn.leaseMs * 2,
     repeatMs: 100,

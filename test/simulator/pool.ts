@@ -9,8 +9,8 @@ import type { Job, JobResult } from "./seeds.ts";
 /** What a worker did: its result, or that it never ended, which for a mutant is being caught as well. */
 export type WorkerResult = JobResult | { readonly hung: string };
 
-/** A worker that says nothing for this much longer than its job may take is ended. */
-const GRACE_MS = 30_000;
+/** A worker that says nothing for this much longer than its job may take is ended: one seed takes long on a busy machine. */
+const GRACE_MS = 120_000;
 
 export class Pool {
   readonly #folder: string;

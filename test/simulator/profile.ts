@@ -66,6 +66,8 @@ export interface Case {
   /** Faults and work go on for this long; then the cluster must come to rest. */
   readonly durationMs: number;
   readonly faults: readonly TimedFault[];
+  /** Only in a directed case: which nodes must have come back under a new incarnation by its end, and which not. */
+  readonly returned?: readonly boolean[];
 }
 
 /** Everything a seed decides. */

@@ -44,6 +44,7 @@ export function runCase(drawn: Case, application: Application, trace?: (line: st
     comeToRest(cluster, application);
     checker.finish();
     application.finish();
+    checkReturned(cluster);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const invariant = error instanceof Violation ? error.invariant : error instanceof BrokenInvariant ? "assertion" : "exception";
@@ -64,6 +65,14 @@ function comeToRest(cluster: Cluster, application: Application): void {
     acceptLoss(cluster);
     world.runUntil(world.now + 30_000, MAX_EVENTS);
     reason = why();
+  }
+}
+
+/** What a directed case says of its nodes. */
+function checkReturned({ case: { returned }, sites, control }: Cluster): void {
+  for (const [i, expected] of (returned ?? []).entries()) {
+    const { name } = sites[i]!;
+    check((control.truth.nodes.get(name)!.incarnation > 1) === expected, "directed case", () => `${name} ${expected ? "never came back" : "had to come back"}`);
   }
 }
 

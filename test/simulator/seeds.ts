@@ -1,8 +1,9 @@
 // Runs a range of seeds in this process until one fails, the range ends or the time is over.
 
 import { applicationFor } from "./applications.ts";
+import { CASES } from "./cases.ts";
 import { Coverage, type BranchCount } from "./coverage.ts";
-import { drawCase } from "./profile.ts";
+import { drawCase, type Case } from "./profile.ts";
 import { runCase, type Outcome } from "./run.ts";
 
 export interface Job {
@@ -12,6 +13,8 @@ export interface Job {
   readonly withinMs: number;
   readonly withinCpuMs: number;
   readonly application: string;
+  /** Run before the seeds. */
+  readonly directed?: keyof typeof CASES;
   /** Path of this bundle, when branches are to be counted. */
   readonly countBranchesOf?: string;
 }
@@ -33,14 +36,16 @@ export async function runSeeds(job: Job): Promise<JobResult> {
   let events = 0;
   let answers = 0;
   let failed: Outcome | undefined;
-  while (seeds < job.count && performance.now() - begun < job.withinMs && computed() < job.withinCpuMs && failed === undefined) {
-    const seed = job.from + seeds;
-    const drawn = drawCase(seed);
+  const run = (drawn: Case): void => {
     const outcome = runCase(drawn, applicationFor(job.application, drawn));
-    seeds += 1;
     events += outcome.events;
     answers += outcome.answers;
     if (outcome.failure !== undefined) failed = outcome;
+  };
+  if (job.directed !== undefined) run(CASES[job.directed]);
+  while (seeds < job.count && performance.now() - begun < job.withinMs && computed() < job.withinCpuMs && failed === undefined) {
+    run(drawCase(job.from + seeds));
+    seeds += 1;
   }
   return { seeds, events, answers, cpuMs: computed(), failed, branches: await coverage?.stop() };
 }

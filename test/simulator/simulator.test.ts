@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { applicationFor } from "./applications.ts";
-import { ROOT, mutate } from "./bundle.ts";
+import { ROOT, mutate, type Mutant } from "./bundle.ts";
+import { CASES } from "./cases.ts";
 import { EventHeap } from "./heap.ts";
 import { MUTANTS } from "./mutants/index.ts";
 import { OPEN } from "./mutants/open.ts";
@@ -85,6 +86,18 @@ describe("mutants", () => {
 
   const pool = new Pool();
   afterAll(() => pool.close());
+
+  test.each(Object.keys(CASES) as (keyof typeof CASES)[])("directed: %s: passes, and catches its mutant", { timeout: 240_000 }, async (directed) => {
+    const job = { from: 1, count: 0, withinMs: 50_000, withinCpuMs: Number.MAX_SAFE_INTEGER, application: "mixed", directed };
+    const invariant = async (mutant: Mutant | undefined): Promise<string | undefined> => {
+      const result = await pool.run(await pool.bundle(mutant), job);
+      return "hung" in result ? result.hung : result.failed?.failure?.invariant;
+    };
+    expect(await invariant(undefined)).toBeUndefined();
+    const caught = MUTANTS.filter((mutant) => mutant.directed === directed);
+    expect(caught.length).toBeGreaterThan(0);
+    for (const mutant of caught) expect(await invariant(mutant), mutant.name).toBeDefined();
+  });
 
   // One of each area; all of them: npm run sim:ci.
   test.each(["ack before fsync", "a departed leader's epoch goes on", "a gap is accepted", "a rehop sends the newest first"])("%s: is caught", { timeout: 60_000 }, async (name) => {

@@ -81,6 +81,7 @@ export class Leader implements Leadership {
     this.#retire();
     this.#advance();
     this.#settleRounds();
+    this.#watchLags();
   }
 
   durable(): void {
@@ -159,6 +160,17 @@ export class Leader implements Leadership {
     if (least < this.govIndex) return 0; // R14: only from Gov on
     if (this.#record.members.length < this.#view.minCopies) return 0; // R14: joining is not counted
     return least;
+  }
+
+  /** R6, R15: a member that alone keeps the others waiting is reported, by `heldBackMs`. */
+  #watchLags(): void {
+    const { log, now } = this.copy;
+    for (const peer of this.peers) {
+      if (!peer.isMember) continue;
+      let others = log.durableTo;
+      for (const other of this.peers) if (other.isMember && other !== peer && other.match < others) others = other.match;
+      peer.lag.look(peer.match, others, log.last, now);
+    }
   }
 
   #appended(peer: Peer, message: Message<"appended">): void {

@@ -5,6 +5,7 @@ import { Ring } from "../../base/ring.ts";
 import type { Entry } from "../entry.ts";
 import type { Member } from "../table/commands.ts";
 import type { Copy } from "./copy.ts";
+import { Lag } from "./lag.ts";
 import { entryBytes } from "./log.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { PeerBody } from "./types.ts";
@@ -39,6 +40,8 @@ export class Peer {
   /** When it last came further; a learner that does not is dropped. */
   movedAt: number;
   proposedAt = -Infinity;
+  /** How long it has kept the others waiting. */
+  readonly lag: Lag;
   /** What it is sent while it acclimates. */
   snapshot: Snapshot | undefined;
   /** The next index to send. */
@@ -62,12 +65,17 @@ export class Peer {
     this.attempt = member.attempt;
     this.#next = next;
     this.#from = next;
+    this.lag = new Lag(leadership.copy.limits.slowMs);
     this.heardAt = leadership.copy.now;
     this.movedAt = leadership.copy.now;
   }
 
   get next(): number {
     return this.#next;
+  }
+
+  get heldBackMs(): number {
+    return this.lag.heldBackMs;
   }
 
   /** The least index that must stay retained for it, as long as it is a learner (R17). */

@@ -31,6 +31,8 @@ export interface PeerView {
   readonly whole: boolean;
   /** Milliseconds of the monotonic clock. */
   readonly heardAt: number;
+  /** Milliseconds for which it alone has kept the others waiting, each time for `slowMs` or longer, since it last was quicker (R6). */
+  readonly heldBackMs: number;
 }
 
 export class Replica {

@@ -89,6 +89,8 @@ export interface ReplicaLimits {
   readonly resendMs: number;
   /** Milliseconds after which an idle peer is sent an empty Append. */
   readonly heartbeatMs: number;
+  /** A member that alone lacks for fewer milliseconds what all others have is not slow (R6). */
+  readonly slowMs: number;
   /** Milliseconds without progress after which a learner's attempt is dropped, so that what it pins is bounded (R17). */
   readonly acclimationMs: number;
 }

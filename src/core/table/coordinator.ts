@@ -34,6 +34,8 @@ export class Coordinator {
   #alive: readonly { readonly node: string; readonly incarnation: number }[] = [];
   #aliveAt = -Infinity;
   #rebalancedAt = -Infinity;
+  /** Members that kept the others of a bucket waiting, and for how many milliseconds, since the last tick. */
+  readonly #heldBack = new Map<string, number>();
   /** Buckets are looked at in turn, from here. */
   #cursor = 0;
   /** The table and candidates for which no bucket needed a move, and for which none evened the loads. */
@@ -84,9 +86,15 @@ export class Coordinator {
     return this.#hasLeases(now) ? this.#suspicion.suspects(now) : []; // R6
   }
 
+  /** A leader on this node says how long a member has kept the others of its bucket waiting (R15); told before each tick anew. */
+  heldBack(node: string, ms: number): void {
+    this.#heldBack.set(node, Math.max(ms, this.#heldBack.get(node) ?? 0));
+  }
+
   /** Several times within `suspicionMs`. */
   tick(now: number): void {
     this.#departTheGone(now);
+    this.#heldBack.clear();
     this.#plan(now);
   }
 
@@ -98,7 +106,8 @@ export class Coordinator {
     const left = leftIn(table, alive);
     for (const { id, incarnation, state } of table.nodes.values()) {
       const isGone = this.#suspicion.mayBeGone(id, now) && !this.#alive.some((lease) => lease.node === id);
-      if (state === "departed" ? !left.has(id) : !isGone && !accused.has(id)) continue;
+      const isSlow = this.#suspicion.isTooSlow(id, this.#heldBack.get(id) ?? 0, now) && isSpared(table, id, alive);
+      if (state === "departed" ? !left.has(id) : !isGone && !accused.has(id) && !isSlow) continue;
       const command: Command = { type: "depart", node: id, incarnation, by: this.#self, byIncarnation: this.#incarnation, alive: [...alive] };
       this.#departures.propose(`${id} ${incarnation} ${state}`, command, now);
     }
@@ -212,6 +221,15 @@ export class Coordinator {
 
 function isMember(bucket: Bucket, node: string): boolean {
   return bucket.members.some((member) => member.node === node);
+}
+
+/** R6: wherever this node is a member, `minCopies` others are alive without it. */
+function isSpared(table: Table, id: string, alive: ReadonlySet<string>): boolean {
+  const least = Math.max(1, table.settings.minCopies);
+  return table.buckets.every(({ members }) => {
+    if (!members.some(({ node }) => node === id)) return true;
+    return members.filter(({ node }) => node !== id && alive.has(node) && table.isLive(node)).length >= least;
+  });
 }
 
 /** R5: the departed nodes whose Depart, proposed again, would now take effect in a bucket that an earlier one left out. */

@@ -11,6 +11,8 @@ export interface SuspicionSettings {
   readonly greetingMs: number;
   /** Silence after which one node's own suspicion is enough, in ms: so a cut between two nodes that everyone else hears ends too. */
   readonly loneSuspicionMs: number;
+  /** Milliseconds for which a member may alone keep the others waiting, again and again, before it departs; doubled by each departure like a silence. */
+  readonly slowForMs: number;
   /** A departure counts against its node for this long, in ms; each doubles the silence that it takes. */
   readonly dampingMs: number;
 }
@@ -111,6 +113,11 @@ export class Suspicion {
       const accusers = 1 + others.filter(([other, peer]) => peer.suspects.includes(node) && !this.#suspects(other, now)).length;
       return accusers >= Math.min(2, 1 + others.length); // R6: several peers' suspicion
     });
+  }
+
+  /** It has kept the others of a bucket waiting for so long that it should depart and come back as a learner. */
+  isTooSlow(node: string, heldBackMs: number, now: number): boolean {
+    return this.#peers.has(node) && heldBackMs >= this.#patience(node, now, this.#settings.slowForMs);
   }
 
   #suspects(node: string, now: number): boolean {

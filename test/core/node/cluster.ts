@@ -26,7 +26,7 @@ export const NODE_LIMITS: NodeLimits = {
   stream: { cachedDevices: 8 },
   admission: { ...LIMITS, window: 8 },
   gateway: { window: 8, windowBytes: 10_000, requests: 8, askAgainMs: 100, pauseMs: 2000, backoffMs: 10, backoffCapMs: 40 },
-  coordinator: { suspicionMs: 1000, hintedMs: 1000, greetingMs: 1000, loneSuspicionMs: 2000, dampingMs: 10_000, leasesFreshMs: 1000, repeatMs: 1000, plansAtOnce: 1, rebalanceRestMs: 1000 },
+  coordinator: { suspicionMs: 1000, hintedMs: 1000, greetingMs: 1000, loneSuspicionMs: 2000, slowForMs: 3000, dampingMs: 10_000, leasesFreshMs: 1000, repeatMs: 1000, plansAtOnce: 1, rebalanceRestMs: 1000 },
   beatMs: 1_000_000,
 };
 

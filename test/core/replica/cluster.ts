@@ -24,6 +24,7 @@ export const SMALL: ReplicaLimits = {
   resendMs: 100,
   heartbeatMs: 300,
   acclimationMs: 3000,
+  slowMs: 150,
 };
 
 export interface Sent {

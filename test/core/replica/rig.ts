@@ -17,6 +17,7 @@ export const LIMITS: ReplicaLimits = {
   resendMs: 100,
   heartbeatMs: 300,
   acclimationMs: 3000,
+  slowMs: 150,
 };
 
 export const EMPTY: CopyAtStart = { floor: 1, base: 0, baseEpoch: 0, last: 0, epochs: [], incomplete: false, applied: 0, lastTime: 0 };

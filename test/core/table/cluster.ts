@@ -10,6 +10,7 @@ export const SETTINGS: CoordinatorSettings = {
   hintedMs: 200,
   greetingMs: 500,
   loneSuspicionMs: 5_000,
+  slowForMs: 3_000,
   dampingMs: 60_000,
   leasesFreshMs: 1_000,
   repeatMs: 200,
@@ -25,6 +26,8 @@ export class Cluster {
   readonly running = new Set<string>();
   /** Directed links that are cut, as "from>to". */
   readonly cuts = new Set<string>();
+  /** Milliseconds for which each member has kept a leader on this node waiting: node → member → ms. */
+  readonly heldBack = new Map<string, Map<string, number>>();
   /** Everything that was proposed, with its proposer. */
   readonly proposed: { by: string; command: Command }[] = [];
   readonly #coordinators = new Map<string, Coordinator>();
@@ -72,7 +75,8 @@ export class Cluster {
         if (from !== to && !this.cuts.has(`${from}>${to}`)) receiver.heard(from, suspects, this.now);
       }
     }
-    for (const coordinator of this.#coordinators.values()) {
+    for (const [id, coordinator] of this.#coordinators) {
+      for (const [node, ms] of this.heldBack.get(id) ?? []) coordinator.heldBack(node, ms);
       coordinator.table(this.fold.table, this.now);
       coordinator.leases(leases, this.now);
       coordinator.tick(this.now);

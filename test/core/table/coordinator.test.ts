@@ -71,6 +71,50 @@ describe("R6: departures", () => {
     expect(cluster.proposals("depart").every(({ node, by }) => node === "a" && by !== "a")).toBe(true);
   });
 
+  test("a member that kept a leader waiting for too long departs, also one that is heard and holds its lease", () => {
+    const cluster = new Cluster(begun(THREE, { bucketCount: 3 }), THREE);
+    cluster.heldBack.set("a", new Map([["b", SETTINGS.slowForMs - 1]]));
+    cluster.pass(1_000);
+    expect(cluster.proposals("depart")).toEqual([]);
+    cluster.heldBack.set("a", new Map([["b", SETTINGS.slowForMs]]));
+    cluster.pass(100);
+    expect(cluster.fold.table.nodes.get("b")!.state).toBe("departed");
+    expect(cluster.governments().every((members) => members.length === 2 && !members.includes("b"))).toBe(true);
+  });
+
+  test("a slow member that is needed for minCopies stays, however slow", () => {
+    const cluster = new Cluster(begun(["a", "b"], { minCopies: 2 }), ["a", "b"]);
+    cluster.heldBack.set("a", new Map([["b", 1_000_000]]));
+    cluster.pass(5_000);
+    expect(cluster.proposed).toEqual([]);
+  });
+
+  test("nor does one whose departure would leave fewer live copies than minCopies", () => {
+    const cluster = new Cluster(begun(THREE, { minCopies: 2 }), ["a", "b"]);
+    cluster.pass(2_000);
+    expect(cluster.fold.table.nodes.get("c")!.state).toBe("departed");
+    cluster.heldBack.set("a", new Map([["b", 1_000_000]]));
+    cluster.pass(5_000);
+    expect(cluster.fold.table.nodes.get("b")!.state).toBe("live");
+  });
+
+  test("a member that is slow again soon after its return is given twice the time", () => {
+    const cluster = new Cluster(begun(THREE, { bucketCount: 3 }), THREE);
+    const slow = (ms: number): string => {
+      cluster.heldBack.set("a", new Map([["b", ms]]));
+      cluster.pass(200);
+      cluster.heldBack.clear();
+      return cluster.fold.table.nodes.get("b")!.state;
+    };
+    expect(slow(SETTINGS.slowForMs)).toBe("departed");
+    cluster.stop("b");
+    cluster.fold.register("b");
+    cluster.start("b");
+    cluster.pass(2_000);
+    expect(slow(SETTINGS.slowForMs)).toBe("live");
+    expect(slow(2 * SETTINGS.slowForMs)).toBe("departed");
+  });
+
   test("an accusation from a node that is itself suspected is old news", () => {
     const { fold, it, ...rest } = alone("a", ["b", "c"]);
     let { now } = rest;

@@ -8,7 +8,17 @@ function guard(name: string, rule: string, find: string, replace: string, budget
   return { name, rule, file, find, replace, budget };
 }
 
+const COORDINATOR = "src/core/table/coordinator.ts";
+
 export const TABLE_MUTANTS: readonly Mutant[] = [
+  {
+    name: "a member that is slow on and on stays", rule: "R6", file: COORDINATOR, budget: 1, directed: "a slow disk",
+    find: "!accused.has(id) && !isSlow) continue;", replace: "!accused.has(id)) continue;",
+  },
+  {
+    name: "a slow member departs below minCopies", rule: "R6", file: COORDINATOR, budget: 1, directed: "a slow disk that is needed",
+    find: " && isSpared(table, id, alive);", replace: ";",
+  },
   guard("a batch is taken twice", "R1", "if (had !== undefined && incarnation === had.incarnation && seq <= had.seq) return false;", ""),
   guard("Register whatever the incarnation seen", "R4", "if (command.seen !== (known?.incarnation ?? 0)) return;", ""),
   guard(
