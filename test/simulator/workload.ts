@@ -90,7 +90,6 @@ export class Workload implements Application {
       if (!device.hasLeft && device.waiting > 0) return `${device.id} holds ${device.waiting} messages`;
       const own = this.#leaderNode(device.id)?.core?.copy(this.#bucket(device.id))?.machine.devices.find(device.id)?.own;
       const isUp = own !== undefined && own.attachment !== 0;
-      if (device.hasLeft && this.oracle(device.id).forced) continue; // the copy that leads may be of before its socket closed, at a gateway that has forgotten it
       if (isUp === device.hasLeft) return `${device.id} has ${isUp ? "left, and its presence is up" : "a socket, and its presence is down"}`; // invariant 21
     }
     if (this.#publisher !== undefined && this.#publisher.waiting > 0) return `the publisher to ${this.#publisher.device} holds ${this.#publisher.waiting} messages`;

@@ -16,7 +16,7 @@ import { older, type Applied, type Result } from "./results.ts";
 import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
 import { ServerSeries } from "./server-series.ts";
-import { isOlder, type Session } from "./session.ts";
+import { isOlder, sessionNumber, type Session } from "./session.ts";
 import { Slab } from "./slab.ts";
 
 /** Sessions told down by one entry, and cursors moved by one. */
@@ -93,6 +93,7 @@ export class Admission implements Lead, Applied {
     this.#epoch = epoch;
     this.#machine.applied = this;
     for (let held = this.#held.shift(); held !== undefined; held = this.#held.shift()) this.request(held.to, held.request);
+    for (const detached of this.#machine.presence.before(sessionNumber(this.generation, 0))) this.#detachDue.push({ detached, asker: undefined }); // R9
     this.#detachNext();
   }
 
@@ -232,7 +233,7 @@ export class Admission implements Lead, Applied {
       generation: this.generation, most: this.#limits.sessionsPerDevice, gateway, credential,
     });
     if (index !== 0 && (newest === undefined || nonce > newest.nonce)) {
-      this.#opensInTail.set(publisherKey(request), { nonce, session: index, attachment: attach ? index : 0, gateway, index });
+      this.#opensInTail.set(publisherKey(request), { nonce, session: sessionNumber(this.generation, index), attachment: attach ? index : 0, gateway, index });
     }
   }
 

@@ -23,7 +23,7 @@ import { Presence } from "./presence.ts";
 import { Removals } from "./removals.ts";
 import { older, type Applied, type Result } from "./results.ts";
 import { isNext } from "./series.ts";
-import { isOlder, rememberVoid, type Session } from "./session.ts";
+import { isOlder, rememberVoid, sessionNumber, type Session } from "./session.ts";
 import { REMOVED_TYPE, STREAM_TYPE } from "./view.ts";
 
 /** Chunks dropped at most when one is sealed: more than is added, and bounded. */
@@ -217,7 +217,7 @@ export class StreamMachine implements Machine {
       this.applied?.ended(former.number);
     }
     const session: Session = {
-      last: 0, current: false, device, publisher: open.publisher, number: entry.index, window: open.window, nonce: open.nonce, generation: open.generation,
+      last: 0, current: false, device, publisher: open.publisher, number: sessionNumber(open.generation, entry.index), window: open.window, nonce: open.nonce, generation: open.generation,
       attachment: 0, gateway: undefined, left: open.leaves, leftAt: leftAt(former, open.leaves), voids: [],
     };
     this.devices.touch(device);

@@ -69,6 +69,11 @@ export class Presence {
     return found;
   }
 
+  /** Attached sessions of lower numbers: those of an earlier generation (R9). */
+  before(session: number): Detached[] {
+    return [...this.#byNode.values()].flatMap((sessions) => [...sessions.values()].filter((attached) => attached.session < session));
+  }
+
   #add(node: string, attached: Attached): void {
     let sessions = this.#byNode.get(node);
     if (sessions === undefined) this.#byNode.set(node, (sessions = new Map()));

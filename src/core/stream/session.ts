@@ -12,7 +12,7 @@ export interface Session {
   readonly device: Device;
   /** "" for the device itself. */
   readonly publisher: string;
-  /** The session's number: the log index of its open (R25). */
+  /** The session's number (R25). */
   readonly number: number;
   readonly window: number;
   /** The greatest nonce of a HELLO that opened or resumed it (R25). */
@@ -27,6 +27,19 @@ export interface Session {
   readonly leftAt: number;
   /** Recent numbers that applying made void for their content, `[series, code, …]`: a duplicate is told alike (R27). At most `window`. */
   voids: number[];
+}
+
+/** Numbers of one generation: more than a log has indexes. */
+const GENERATION_STEP = 2 ** 40;
+/** A session's number has 48 bits. */
+const GENERATIONS = 255;
+
+/**
+ * The number of the session that the entry at `index` opens (R25): above every one of an earlier generation, whose indexes are given again after an accepted loss (R9), so that no number means two sessions.
+ * Only after 255 such losses of one bucket may one.
+ */
+export function sessionNumber(generation: number, index: number): number {
+  return Math.min(generation, GENERATIONS) * GENERATION_STEP + index;
 }
 
 export function writeSession(out: Writer, session: Session): void {

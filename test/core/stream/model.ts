@@ -139,7 +139,7 @@ export class Model {
     if (former !== undefined && open.nonce < former.nonce) return;
     if (former === undefined && sessions.size >= open.most) return;
     if (former?.nonce === open.nonce) return this.#up(index, open.device, former, open.gateway !== undefined);
-    const session = { number: index, nonce: open.nonce, generation: open.generation, last: 0, attachment: 0 };
+    const session = { number: open.generation * 2 ** 40 + index, nonce: open.nonce, generation: open.generation, last: 0, attachment: 0 };
     sessions.set(open.publisher, session);
     this.#up(index, open.device, session, open.gateway !== undefined);
   }

@@ -109,6 +109,26 @@ describe("presence (R33)", () => {
     expect(bench.admission.waiting.seats).toBe(0);
   });
 
+  test("of sessions of before an accepted loss goes down when the copy that was forced leads, and their numbers are not given again (R9)", () => {
+    const bench = new Bench({ waiting: 1000, seats: 1000 }, 1000).open();
+    for (let i = 0; i < 300; i += 1) bench.device(`d${i}`, 1n, OTHER);
+    bench.admission.closed();
+    bench.admission.generation = 1;
+    bench.admission.opened(2);
+    for (let i = 0; i < 10; i += 1) bench.commit();
+    expect(bench.machine.presence.count).toBe(0);
+    expect(presence(bench, "d299").at(-1)).toMatchObject({ connected: false });
+    const again = bench.device("d0", 2n);
+    const later = bench.device("d0", 3n);
+    expect(again.session).toBeGreaterThan(bench.entries.length);
+    expect(later.session).toBeGreaterThan(again.session);
+    bench.publish(later.handle, 1);
+    bench.commit();
+    expect(bench.machine.devices.find("d0")!.own).toMatchObject({ last: 1, number: later.session });
+    expect(bench.machine.presence.count).toBe(1);
+    expect(Buffer.compare(bench.machine.snapshot(), bench.replayed().snapshot())).toBe(0);
+  });
+
   test("is found again after a checkpoint by a machine that starts from the store", () => {
     const bench = new Bench().open();
     bench.device("d", 1n, OTHER);

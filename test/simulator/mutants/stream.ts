@@ -86,6 +86,14 @@ export const streamMutants: Mutant[] = [
     budget: 2000,
   },
   {
+    name: "presence of before an accepted loss stays up",
+    rule: "R9",
+    file: `${STREAM}/admission.ts`,
+    find: "presence.before(sessionNumber(this.generation, 0))",
+    replace: "presence.before(0)",
+    budget: 1200,
+  },
+  {
     name: "a key is dropped early",
     rule: "R31",
     file: `${STREAM}/keys.ts`,
