@@ -91,7 +91,7 @@ export const streamMutants: Mutant[] = [
     file: `${STREAM}/admission.ts`,
     find: "presence.before(sessionNumber(this.generation, 0))",
     replace: "presence.before(0)",
-    budget: 1200,
+    budget: 800,
   },
   {
     name: "a key is dropped early",
