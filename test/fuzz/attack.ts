@@ -3,6 +3,8 @@
 import { connect, type Socket } from "node:net";
 import type { Prng } from "../../src/base/prng.ts";
 
+/** Attacks come from an address of their own, as its limits are (F5). */
+const FROM = "127.0.0.2";
 /** What comes back is kept up to so many bytes: enough for codes and statuses. */
 const KEPT_BYTES = 65_536;
 
@@ -47,7 +49,7 @@ export class Hostile {
   /** Runs one attack's connection to its end: whatever is left open after `holdMs` is cut. */
   static async during(attack: string, target: Target, work: (hostile: Hostile) => Promise<void>): Promise<void> {
     const [host, port] = target.address.split(":");
-    const hostile = new Hostile(connect({ host: host!, port: Number(port), noDelay: true, allowHalfOpen: true }));
+    const hostile = new Hostile(connect({ host: host!, port: Number(port), localAddress: FROM, noDelay: true, allowHalfOpen: true }));
     const cut = setTimeout(() => hostile.socket.destroy(), target.holdMs);
     await work(hostile);
     await hostile.#over;

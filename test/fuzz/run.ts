@@ -17,7 +17,7 @@ import { Innocent } from "./innocent.ts";
 
 const MiB = 1024 * 1024;
 /** Attacks of a door at once. */
-const AT_ONCE = 20;
+const AT_ONCE = 8;
 /** An attack's connection is cut after one of these. */
 const HOLDS_MS = [300, 300, 300, 1000, 3000];
 const CHECK_MS = 2000;
@@ -25,8 +25,8 @@ const CHECK_MS = 2000;
 const STILL_MS = 15_000;
 /** Anonymous memory that the broker may take beyond what it had before the first attack. */
 const MOST_BYTES = 512 * MiB;
-/** What the broker may hold of the past, so that hours of attacks need no more memory or disk than minutes. */
-const BOUNDED = ["--state-cache-devices", "10000", "--retain-bytes", "512MiB", "--tail-cache-bytes", "16MiB"];
+/** What the broker may hold of the past, so that hours of attacks need no more memory or disk than minutes; and what one address may ask, for asking alone takes a broker's time. */
+const BOUNDED = ["--http-requests-per-address", "500", "--state-cache-devices", "10000", "--retain-bytes", "512MiB", "--tail-cache-bytes", "16MiB"];
 
 export const DOORS: Readonly<Record<string, readonly Attack[]>> = { device: deviceAttacks, http: httpAttacks };
 

@@ -41,8 +41,8 @@ export class Link {
   #keepAliveMs = 0;
   /** Monotonic, milliseconds. */
   #sentAt = 0;
-  /** Something was sent, and nothing has come since. */
-  #isUnanswered = false;
+  /** Since when something is out and nothing has come; 0: nothing is out. */
+  #silentSince = 0;
   #answerTimer: NodeJS.Timeout | undefined;
   #ended = false;
 
@@ -68,8 +68,8 @@ export class Link {
   flush(): void {
     if (this.out.at === 0 || this.#ended) return;
     this.#sentAt = performance.now();
-    this.#isUnanswered = true;
-    if (this.#keepAliveMs !== 0) this.#answerTimer ??= setTimeout(() => this.#unanswered(false), ANSWER_MS);
+    if (this.#silentSince === 0) this.#silentSince = this.#sentAt;
+    if (this.#keepAliveMs !== 0) this.#answerTimer ??= setTimeout(() => this.#look(), ANSWER_MS);
     this.#socket.write(Buffer.from(this.out.written));
     this.out.clear();
   }
@@ -83,9 +83,13 @@ export class Link {
 
   /** Does it still live? If not it ends soon. */
   probe(): void {
-    clearTimeout(this.#answerTimer);
-    this.#answerTimer = setTimeout(() => this.#unanswered(true), PROBE_MS);
     this.#ping();
+    const asked = performance.now();
+    clearTimeout(this.#answerTimer);
+    this.#answerTimer = setTimeout(() => {
+      this.#answerTimer = undefined;
+      if (this.#silentSince !== 0 && this.#silentSince <= asked) this.end(silent());
+    }, PROBE_MS);
   }
 
   /** Closes at once, or after what was written has gone out. */
@@ -101,7 +105,7 @@ export class Link {
 
   #read(chunk: Buffer): void {
     if (this.#ended) return;
-    this.#isUnanswered = false;
+    this.#silentSince = 0;
     try {
       this.#deframer.push(chunk, this);
     } catch (error) {
@@ -127,19 +131,25 @@ export class Link {
     this.flush();
   }
 
-  /** A half-open connection tells nothing by itself. @param asked a PING was the last that went out for it. */
-  #unanswered(asked: boolean): void {
+  /** A half-open connection tells nothing by itself: after a silence it is asked, after as much again given up. */
+  #look(): void {
     this.#answerTimer = undefined;
-    if (!this.#isUnanswered) return;
-    if (asked) return this.end(new Error("The broker fell silent."));
-    this.#answerTimer = setTimeout(() => this.#unanswered(true), ANSWER_MS);
-    this.#ping();
+    if (this.#silentSince === 0) return;
+    const silentMs = performance.now() - this.#silentSince;
+    if (silentMs >= 2 * ANSWER_MS) return this.end(silent());
+    const isAsked = silentMs >= ANSWER_MS;
+    this.#answerTimer = setTimeout(() => this.#look(), (isAsked ? 2 : 1) * ANSWER_MS - silentMs);
+    if (isAsked) this.#ping();
   }
 
   /** Its certificate was looked at, and refused. */
   #isUntrusted(): boolean {
     return this.#socket instanceof TLSSocket && Boolean(this.#socket.authorizationError);
   }
+}
+
+function silent(): Error {
+  return new Error("The broker fell silent.");
 }
 
 /** A server's name is told where there is one: an address is none (RFC 6066). */
