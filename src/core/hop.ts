@@ -86,6 +86,19 @@ export type HopRequest =
       readonly expires: number;
     }
   /**
+   * A publish without series and key: a retry of its sender's is another message. Only the gateway's own resends are recognised (R30):
+   * `number` is the same whenever it is asked, and never another's of this gateway; `least`: the least that the gateway may yet send to this bucket again.
+   */
+  | {
+      readonly type: "unkeyed";
+      readonly request: number;
+      readonly device: string;
+      readonly number: number;
+      readonly least: number;
+      readonly body: Body;
+      readonly expires: number;
+    }
+  /**
    * A publish of a server that keeps a series of its own (A4): the session says whose. Any gateway may bring it, and bring it again to a new leader (R30).
    * Answered once its number is applied. `kind` void: the number is spent on nothing, since the front-end refuses the content with `code` (A6).
    */
@@ -171,7 +184,7 @@ export type HopAnswer =
   | { readonly type: "revoked"; readonly device: string; readonly publisher: string; readonly session: number; readonly attachment: number }
   /** RESUME does not join on (R26), or a newer HELLO has opened a session. `stored`: the nonce is behind this one; HELLO may come again above it (R25). */
   | { readonly type: "broken"; readonly request: number; readonly generation: number; readonly last: number; readonly code: "broken" | "taken_over"; readonly stored: bigint | undefined }
-  /** A keyed or numbered publish is committed (201, or 200 for a duplicate). `offset` 0: a number that was stored before, whose offset is not kept. */
+  /** A publish of a backend is committed (201, or 200 for a duplicate). `offset` 0: a number that was stored before, whose offset is not kept. */
   | { readonly type: "stored"; readonly request: number; readonly offset: number; readonly duplicate: boolean }
   /** A numbered publish that is not the next of its session (R27): acknowledges nothing. */
   | { readonly type: "gap"; readonly request: number; readonly expected: number }

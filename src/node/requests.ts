@@ -16,7 +16,7 @@ export class RequestCounts {
     const span = activeSpan();
     span?.addEvent("hop", { "bellhop.request": type });
     return (answer) => {
-      if (type === "keyed" || type === "numbered") {
+      if (type === "keyed" || type === "unkeyed" || type === "numbered") {
         this.#published.add(outcomeOf(answer));
         this.#publishTimes.record(performance.now() - startedAt);
       } else this.#tallyOf(type).add(outcomeOf(answer));

@@ -214,12 +214,14 @@ export class Workload implements Application {
     });
   }
 
+  /** Every other new one without a key: only its gateway sends that one again. */
   #publishKeyed(device: string): void {
     this.#keys += 1;
     // Now and then a key is used again, as by a backend that had no answer.
     const key = `k${this.#random.chance(0.3) ? this.#random.between(1, this.#keys) : this.#keys}`;
     // Some have expired when they arrive, or by the time they commit; one of those is never stored under its key.
     const expires = this.#random.chance(0.1) ? this.cluster.wallMs(this.cluster.sites[0]!) + this.#random.between(-50, 20) : 0;
+    if (key === `k${this.#keys}` && this.#keys % 2 === 0) return this.#publishUnkeyed(device, `u${this.#keys}`, expires);
     const request: GatewayRequest = { type: "keyed", device, key, fingerprint: "0".repeat(32), body: bodyOf(key), expires };
     this.call(request, (answer) => {
       if (answer.type !== "stored") return;
@@ -230,6 +232,16 @@ export class Workload implements Application {
       check(before === undefined || before === answer.offset, "5 (a key stored twice)", () =>
         `${key} of ${device}: at ${before}, then at ${answer.offset}`);
       this.#offsets.set(`${device} ${key}`, answer.offset);
+    });
+  }
+
+  /** Each is another message, so the stream shows each at most once, and where its answer said (R30). */
+  #publishUnkeyed(device: string, text: string, expires: number): void {
+    this.call({ type: "unkeyed", device, body: bodyOf(text), expires }, (answer) => {
+      if (answer.type !== "stored") return;
+      this.cluster.checker.answers += 1;
+      check(!answer.duplicate, "R30 (a resend of the cluster's own is told)", () => `${text} of ${device}`);
+      if (!this.oracle(device).forced) this.#offsets.set(`${device} ${text}`, answer.offset);
     });
   }
 
@@ -249,8 +261,9 @@ export class Workload implements Application {
   }
 
   #askKey(): void {
-    if (this.#offsets.size === 0) return;
-    const [name, offset] = this.#random.pick([...this.#offsets]);
+    const keys = [...this.#offsets].filter(([name]) => name.includes(" k"));
+    if (keys.length === 0) return;
+    const [name, offset] = this.#random.pick(keys);
     const [device, key] = name.split(" ") as [string, string];
     this.call({ type: "askKey", device, key }, (answer) => {
       if (answer.type !== "told" || this.oracle(device).forced) return;
@@ -285,7 +298,7 @@ export class Workload implements Application {
       if (isOver) return;
       isOver = true;
       const again = answer === undefined || (answer.type === "failed" && ERRORS[answer.code].retryable);
-      if (again && call.tries < TRIES_MAX && call.request.type !== "state") {
+      if (again && call.tries < TRIES_MAX && call.request.type !== "state" && call.request.type !== "unkeyed") {
         this.cluster.world.after(this.#random.between(5_000, 60_000), undefined, "try again", call.request.type, () => this.#try(call));
         return;
       }

@@ -2,6 +2,7 @@
 
 import { ERRORS, type ErrorCode } from "../../base/errors.ts";
 import { NumberMap } from "../../base/number-map.ts";
+import { Ring } from "../../base/ring.ts";
 import type { HopAnswer, HopRequest, PublishKind } from "../hop.ts";
 import { DEVICE_PUBLISHER } from "../hop.ts";
 import { Line, type Frame, type LineKeeper } from "./line.ts";
@@ -31,6 +32,9 @@ interface Held {
   readonly deadline: number;
   /** Undefined for a detach: there is at most one for each attachment that this gateway was given. */
   readonly done: ((answer: GatewayAnswer) => void) | undefined;
+  /** Of a publish without a key: the same at every question, so that its leader knows it again (R30). 0 for all others. */
+  readonly number: number;
+  isSettled: boolean;
   /** 0 while no question is out. */
   question: number;
   askAt: number;
@@ -57,6 +61,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
   readonly #routes: (Route | undefined)[] = [];
   /** Welcomed lines by bucket and session. */
   readonly #lines: NumberMap<Line>[] = [];
+  /** Publishes without a key that may be sent again, by bucket, in the order of their numbers; behind the first one, settled ones too. */
+  readonly #unkeyed: (Ring<Held> | undefined)[] = [];
   readonly #asking = new Map<number, Line | Held>();
   /** Lines and requests whose question is due or out; walked by `tick`. */
   readonly #waiting = new Set<Line | Held>();
@@ -69,6 +75,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   /** Idle lines that may yet attach in this sweep. */
   #idleTurns = 0;
   #question = 0;
+  #number = 0;
   #requests = 0;
   #detaches = 0;
 
@@ -208,7 +215,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
   // --- questions to leaders ---
 
   #hold(bucket: number, request: GatewayRequest, deadline: number, done: Held["done"]): Held {
-    const held: Held = { bucket, request, deadline, done, question: 0, askAt: this.now, tries: 0, handedOver: false };
+    const number = request.type === "unkeyed" ? (this.#number += 1) : 0;
+    const held: Held = { bucket, request, deadline, done, number, isSettled: false, question: 0, askAt: this.now, tries: 0, handedOver: false };
+    if (number !== 0) (this.#unkeyed[bucket] ??= new Ring()).push(held);
     this.#waiting.add(held);
     this.#ask(held);
     return held;
@@ -231,10 +240,16 @@ export class Gateway implements GatewayDoor, LineKeeper {
     this.#question += 1;
     waiting.question = this.#question;
     this.#asking.set(waiting.question, waiting);
-    const question = waiting instanceof Line ? attachment(waiting) : waiting.request;
     if (waiting instanceof Line) waiting.unsettled += 1;
     else waiting.handedOver = true;
-    this.#sink.hop(route.leader, waiting.bucket, route.epoch, { ...question, request: waiting.question });
+    const question = waiting instanceof Line ? { ...attachment(waiting), request: waiting.question } : this.#questionOf(waiting);
+    this.#sink.hop(route.leader, waiting.bucket, route.epoch, question);
+  }
+
+  #questionOf({ bucket, request, question, number }: Held): HopRequest {
+    if (request.type !== "unkeyed") return { ...request, request: question };
+    const { device, body, expires } = request;
+    return { type: "unkeyed", request: question, device, number, least: this.#unkeyed[bucket]!.first()!.number, body, expires };
   }
 
   /** At the next tick. */
@@ -391,6 +406,8 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 
   #forgetHeld(held: Held): void {
+    held.isSettled = true;
+    if (held.number !== 0) for (const unkeyed = this.#unkeyed[held.bucket]!; unkeyed.first()?.isSettled === true; ) unkeyed.shift();
     if (held.done === undefined) this.#detaches -= 1;
     else this.#requests -= 1;
     if (held.request.type === "detach" && this.#untold.get(held.request.device) === held) this.#untold.delete(held.request.device);
@@ -399,7 +416,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   }
 }
 
-function attachment(line: Line): GatewayRequest {
+function attachment(line: Line): Extract<GatewayRequest, { type: "open" | "resume" | "reattach" }> {
   const { device, session, oldest, next, nonce, window, leaves, credential } = line.hello;
   const proof = credential === undefined ? {} : { credential };
   const publisher = DEVICE_PUBLISHER;

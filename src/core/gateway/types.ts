@@ -75,7 +75,7 @@ export interface DeviceLine {
 }
 
 /** A request held by the gateway until it is answered or its deadline has passed (R30). */
-export type GatewayRequest = DistributiveOmit<Extract<HopRequest, { request: number }>, "request">;
+export type GatewayRequest = DistributiveOmit<Extract<HopRequest, { request: number }>, "request" | "number" | "least">;
 export type GatewayAnswer = Extract<HopAnswer, { type: "stored" | "gap" | "changed" | "told" | "done" | "failed" | "attached" | "broken" }>;
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 

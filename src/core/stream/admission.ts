@@ -49,6 +49,8 @@ export class Admission implements Lead, Applied {
   readonly #held = new Ring<{ readonly to: GatewayId; readonly request: HopRequest }>();
   /** Requests whose entry is in the tail, by its index. */
   readonly #inTail = new Map<number, Asker>();
+  /** Publishes without a key in the tail: number → index, for each gateway. */
+  #unkeyedInTail: { readonly gateway: GatewayId; readonly numbers: Map<number, number> }[] = [];
   readonly #keysInTail = new Map<string, KeyInTail>();
   readonly #opensInTail = new Map<string, OpenInTail>();
   /** Questions that wait for a round. */
@@ -111,6 +113,7 @@ export class Admission implements Lead, Applied {
     this.#answerReady();
     this.#inTail.clear();
     this.#keysInTail.clear();
+    this.#unkeyedInTail = [];
     this.#opensInTail.clear();
     this.#seats.clear();
     this.#moved = [];
@@ -188,6 +191,8 @@ export class Admission implements Lead, Applied {
         return this.#detach(from, request);
       case "keyed":
         return this.#keyed(from, request);
+      case "unkeyed":
+        return this.#unkeyed(from, request);
       case "numbered":
         return this.#numbered(from, request);
       case "state":
@@ -329,6 +334,29 @@ export class Admission implements Lead, Applied {
     if (index !== 0) this.#keysInTail.set(keyOf(request), { fingerprint, index, also: [] });
   }
 
+  #unkeyed(from: GatewayId, request: Request<"unkeyed">): void {
+    const { device, number, least, body, expires } = request;
+    if (!isDevice(device) || number < 1 || least > number) return this.#fail(from, request, "bad_request");
+    if (body.length > this.#limits.bodyBytes) return this.#fail(from, request, "too_large");
+    const numbers = this.#numbersInTail(from);
+    const inTail = numbers.get(number);
+    if (inTail !== undefined) return void this.#inTail.set(inTail, { to: from, request }); // R30: asked again, and answered under the newer question
+    const given = this.#machine.resends.find(from, number);
+    if (given === 0) this.#fail(from, request, "deadline");
+    else if (given !== undefined) this.#answer(from, { type: "stored", request: request.request, offset: given, duplicate: false });
+    else {
+      const index = this.#propose(from, request, { command: COMMAND.unkeyed, device, gateway: from, number, least, expires, body });
+      if (index !== 0) numbers.set(number, index);
+    }
+  }
+
+  #numbersInTail(from: GatewayId): Map<number, number> {
+    for (const { gateway, numbers } of this.#unkeyedInTail) if (sameGateway(gateway, from)) return numbers;
+    const numbers = new Map<number, number>();
+    this.#unkeyedInTail.push({ gateway: from, numbers });
+    return numbers;
+  }
+
   #numbered(from: GatewayId, request: Request<"numbered">): void {
     if (request.series < 1) return this.#fail(from, request, "bad_request");
     const session = this.#servers.session(request, this.generation);
@@ -466,6 +494,7 @@ export class Admission implements Lead, Applied {
     else {
       this.#ready.push({ to, answer: answerOf(request.request, result) });
       if (request.type === "keyed") this.#keyedResult(index, request, result);
+      else if (request.type === "unkeyed") this.#numbersInTail(to).delete(request.number);
     }
   }
 
@@ -568,7 +597,17 @@ export class Admission implements Lead, Applied {
     for (const [node, incarnation] of this.#gone) {
       const sessions = this.#machine.presence.of(node, incarnation, BATCH); // R33
       if (sessions.length > 0) return this.#enterDetach("gateway_lost", sessions);
+      if (this.#resendsOf(node, incarnation)) { // R30
+        this.#detachIndex = this.#enter({ command: COMMAND.forgetGateway, gateway: { node, incarnation } });
+        return;
+      }
     }
+  }
+
+  /** Applied, or in the tail: what is entered now comes behind it. */
+  #resendsOf(node: string, incarnation: number): boolean {
+    const inTail = this.#unkeyedInTail.some(({ gateway, numbers }) => numbers.size > 0 && gateway.node === node && gateway.incarnation <= incarnation);
+    return inTail || this.#machine.resends.knows(node, incarnation);
   }
 
   #enterDetach(reason: DetachReason, sessions: Detached[]): void {

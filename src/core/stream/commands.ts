@@ -13,7 +13,7 @@ import type { Slab } from "./slab.ts";
 const VERSION = 1;
 
 export const COMMAND = {
-  publish: 1, open: 2, attach: 3, detach: 4, keyed: 5, state: 6, received: 7, create: 8, remove: 9, putCredential: 10, removeCredential: 11, trim: 12, sweep: 13,
+  publish: 1, open: 2, attach: 3, detach: 4, keyed: 5, state: 6, received: 7, create: 8, remove: 9, putCredential: 10, removeCredential: 11, trim: 12, sweep: 13, unkeyed: 14, forgetGateway: 15,
 } as const;
 
 /** Why a number was consumed without being stored (R27); its place is its code in the log, so the order is frozen. 0: the publisher spent it on nothing. */
@@ -95,6 +95,17 @@ export interface Keyed {
   readonly body: Body;
 }
 
+export interface Unkeyed {
+  readonly device: string;
+  /** Whose number it is, and the least that it may send again (R30). */
+  readonly gateway: GatewayId;
+  readonly number: number;
+  readonly least: number;
+  /** Milliseconds since 1970; 0 for never. */
+  readonly expires: number;
+  readonly body: Body;
+}
+
 export interface StateChange {
   readonly device: string;
   readonly which: "reported" | "desired";
@@ -125,6 +136,9 @@ export type Command =
   | ({ readonly command: typeof COMMAND.attach } & Attach)
   | ({ readonly command: typeof COMMAND.detach } & Detach)
   | ({ readonly command: typeof COMMAND.keyed } & Keyed)
+  | ({ readonly command: typeof COMMAND.unkeyed } & Unkeyed)
+  /** Nothing comes any more from this node's gateways of this incarnation and earlier ones (R30). */
+  | { readonly command: typeof COMMAND.forgetGateway; readonly gateway: GatewayId }
   | ({ readonly command: typeof COMMAND.state } & StateChange)
   | { readonly command: typeof COMMAND.received; readonly cursors: readonly Received[] }
   /** `retain`: undefined leaves what a known device has. */
@@ -172,7 +186,7 @@ export function encodePublish(
 export function commandOf(payload: Uint8Array): number {
   assert(payload.length >= 2 && payload[0] === VERSION, "a payload of the streams has a known version");
   const command = payload[1]!;
-  assert(command >= COMMAND.publish && command <= COMMAND.sweep, "a command of the streams is known");
+  assert(command >= COMMAND.publish && command <= COMMAND.forgetGateway, "a command of the streams is known");
   return command;
 }
 
@@ -243,6 +257,13 @@ export function encodeCommand(command: Command): Uint8Array {
       out.text(command.device).text(command.key).text(command.fingerprint);
       out.integer(command.expires).integer(command.retention).integer(command.space).raw(command.body);
       break;
+    case COMMAND.unkeyed:
+      out.text(command.device).text(command.gateway.node).integer(command.gateway.incarnation);
+      out.integer(command.number).integer(command.least).integer(command.expires).raw(command.body);
+      break;
+    case COMMAND.forgetGateway:
+      out.text(command.gateway.node).integer(command.gateway.incarnation);
+      break;
     case COMMAND.state:
       out.text(command.device).u8(command.which === "reported" ? 0 : 1).u8(command.how === "put" ? 0 : 1);
       out.integer(command.ifVersion === undefined ? 0 : command.ifVersion + 1).text(command.trace).raw(command.document);
@@ -300,6 +321,13 @@ export function decodeCommand(payload: Uint8Array): Command {
         command, device: from.text(), key: from.text(), fingerprint: from.text(),
         expires: from.integer(), retention: from.integer(), space: from.integer(), body: from.rest(),
       };
+    case COMMAND.unkeyed:
+      return {
+        command, device: from.text(), gateway: { node: from.text(), incarnation: from.integer() },
+        number: from.integer(), least: from.integer(), expires: from.integer(), body: from.rest(),
+      };
+    case COMMAND.forgetGateway:
+      return { command, gateway: { node: from.text(), incarnation: from.integer() } };
     case COMMAND.state: {
       const device = from.text();
       const which = from.u8() === 0 ? "reported" : "desired";

@@ -10,17 +10,18 @@ import { Reader, Writer } from "./bytes.ts";
 import { CHUNK_ENTRIES, decodeChunk, encodeChunk } from "./chunk.ts";
 import {
   COMMAND, commandOf, decodeCommand, publishBody, publishCode, publishDevice, publishKind, publishSeries, publishSession, voidCode,
-  type Attach, type Command, type Detach, type Keyed, type Open, type PutCredential, type Received, type RemoveCredential, type StateChange, type Trim,
+  type Attach, type Command, type Detach, type Keyed, type Open, type PutCredential, type Received, type RemoveCredential, type StateChange, type Trim, type Unkeyed,
 } from "./commands.ts";
 import { MOST_CREDENTIALS, sameDigest, VOUCHED } from "./credentials.ts";
 import { Devices } from "./devices.ts";
 import type { Device, Retain } from "./device.ts";
 import { changed, decodeDocument, EMPTY_DOCUMENT, encodeDocument, type Document } from "./document.ts";
 import { Keys } from "./keys.ts";
-import { AGING, agingName, BUCKET_NAME, chunkName, documentName } from "./names.ts";
+import { AGING, agingName, BUCKET_NAME, chunkName, documentName, RESENDS_NAME } from "./names.ts";
 import { byName, Overlay, type RecordWrite, type StateReads } from "./overlay.ts";
 import { Presence } from "./presence.ts";
 import { Removals } from "./removals.ts";
+import { Resends } from "./resends.ts";
 import { older, type Applied, type Result } from "./results.ts";
 import { isNext } from "./series.ts";
 import { isOlder, rememberVoid, sessionNumber, type Session } from "./session.ts";
@@ -47,6 +48,7 @@ export class StreamMachine implements Machine {
   readonly keys: Keys;
   readonly presence: Presence;
   readonly removals: Removals;
+  readonly resends = new Resends();
   /** Set by the admission while it leads. */
   applied: Applied | undefined;
   /** Watched devices whose stream moved since `takeMoved`: the types that came, as bits. */
@@ -176,6 +178,10 @@ export class StreamMachine implements Machine {
         return this.#tell(entry, this.#detach(entry, command));
       case COMMAND.keyed:
         return this.#tell(entry, this.#keyed(entry, command));
+      case COMMAND.unkeyed:
+        return this.#tell(entry, this.#unkeyed(entry, command));
+      case COMMAND.forgetGateway:
+        return this.resends.forget(command.gateway.node, command.gateway.incarnation);
       case COMMAND.state:
         return this.#tell(entry, this.#state(entry, command));
       case COMMAND.received:
@@ -288,6 +294,18 @@ export class StreamMachine implements Machine {
     this.devices.touch(device);
     this.#append(device, entry.index, entry.time, STREAM_TYPE.downlink);
     this.keys.add(device, keyed.key, { fingerprint: keyed.fingerprint, offset: device.end }, entry.time);
+    return { type: "stored", offset: device.end, duplicate: false };
+  }
+
+  #unkeyed(entry: Entry, { device: id, gateway, number, least, expires }: Unkeyed): Result {
+    const given = this.resends.find(gateway, number);
+    if (given === 0) return failed("deadline"); // so late that nobody knows any more
+    if (given !== undefined) return { type: "stored", offset: given, duplicate: false }; // R30: the cluster's own resend is no duplicate of its sender's
+    if (expires !== 0 && expires < entry.time) return failed("expired"); // R32: by log time
+    const device = this.#known(id, entry.index);
+    this.devices.touch(device);
+    this.#append(device, entry.index, entry.time, STREAM_TYPE.downlink);
+    this.resends.add(gateway, number, least, device.end);
     return { type: "stored", offset: device.end, duplicate: false };
   }
 
@@ -463,10 +481,15 @@ export class StreamMachine implements Machine {
     this.keys.write(out);
     this.removals.write(out);
     this.#records.set(BUCKET_NAME, out.take());
+    if (!this.resends.changed) return;
+    this.resends.write(this.#out);
+    this.#records.set(RESENDS_NAME, this.#out.take());
   }
 
   #load(): void {
     this.presence.load();
+    const resends = this.#records.get(RESENDS_NAME);
+    this.resends.read(resends === undefined ? undefined : new Reader(resends));
     const bytes = this.#records.get(BUCKET_NAME);
     if (bytes === undefined) return;
     const from = new Reader(bytes);

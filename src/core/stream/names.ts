@@ -4,6 +4,8 @@ import { murmur3 } from "../hash.ts";
 
 /** The bucket's own record: time, floor, counters. */
 export const BUCKET_NAME = "b";
+/** What gateways may send again. */
+export const RESENDS_NAME = "n";
 export const DEVICES = "d/";
 export const ATTACHED = "a/";
 /** Devices whose entries are forgotten by their age. */

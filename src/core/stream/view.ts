@@ -50,6 +50,7 @@ export function view(entry: Entry, device: string, offset: number): View {
     case COMMAND.detach:
       return presence(offset, time, command.sessions.find((gone) => gone.device === device)?.session ?? 0, { connected: false, reason: command.reason });
     case COMMAND.keyed:
+    case COMMAND.unkeyed:
       return { offset, time, type: "downlink", publisher: BACKEND, session: 0, series: 0, body: command.body };
     case COMMAND.state:
       return { offset, time, type: "state", publisher: BACKEND, session: 0, series: 0, body: stateBody(command.which, command.how, command.document), trace: command.trace };
@@ -112,6 +113,7 @@ export function devicesOf(entry: Entry): readonly string[] {
     case COMMAND.open:
     case COMMAND.attach:
     case COMMAND.keyed:
+    case COMMAND.unkeyed:
     case COMMAND.state:
       return [command.device];
     case COMMAND.detach:

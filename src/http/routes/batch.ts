@@ -1,14 +1,13 @@
 // POST /v1/messages: messages to many devices, a line of result for each line. Streamed in and out; what is in flight is bounded.
 
 import { isUtf8 } from "node:buffer";
-import { randomUUID } from "node:crypto";
 import { PassThrough, type Readable } from "node:stream";
 import { Type } from "@fastify/type-provider-typebox";
 import type { FastifyReply } from "fastify";
 import { BrokenInvariant } from "../../base/assert.ts";
 import { BellhopError } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
-import type { GatewayAnswer } from "../../core/gateway/types.ts";
+import type { GatewayAnswer, GatewayRequest } from "../../core/gateway/types.ts";
 import { problemOf } from "../answers.ts";
 import { errorOf } from "../ask.ts";
 import { batchLine } from "../batch-line.ts";
@@ -149,9 +148,8 @@ class Batch {
     const given = batchLine(text, this.#trace);
     if (given.payload.length > settings.maxPayloadBytes) throw new BellhopError("too_large", `The payload has more than ${settings.maxPayloadBytes} bytes (maxPayloadBytes).`);
     const { body, expires } = messageOf(given, settings.maxHeadersBytes);
-    const { device } = given;
-    const key = given.key ?? randomUUID(); // R30: the cluster's own resends need one
-    const request = { type: "keyed", device, key, fingerprint: fingerprintOf(given), body, expires } as const;
+    const { device, key } = given;
+    const request: GatewayRequest = key === undefined ? { type: "unkeyed", device, body, expires } : { type: "keyed", device, key, fingerprint: fingerprintOf(given), body, expires };
     node.request(request, settings.publishSeconds * 1000, (answer) => this.#settle(slot, resultOf(slot.line, device, answer)));
   }
 

@@ -1,8 +1,8 @@
 // POST /v1/devices/{device}/messages: a message to a device, answered once it is on the disk of every member.
 
-import { randomUUID } from "node:crypto";
 import { Type } from "@fastify/type-provider-typebox";
 import type { FastifyReply } from "fastify";
+import type { GatewayRequest } from "../../core/gateway/types.ts";
 import { sendJson } from "../answers.ts";
 import { errorOf } from "../ask.ts";
 import type { HttpContext } from "../context.ts";
@@ -48,8 +48,11 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       const given = { payload, contentType: request.headers["content-type"], expiry: request.headers["bellhop-expires"], trace: traceOf(request), headers: undefined };
       const { body, expires } = messageOf(given, context.settings.maxHeadersBytes); // what is over is refused by the leader, who first looks whether it is a duplicate (A6)
       const wanted = request.headers["idempotency-key"];
-      const key = wanted === undefined ? randomUUID() : keyOf(wanted, "Idempotency-Key"); // R30: the cluster's own resends need one
-      context.node.request({ type: "keyed", device, key, fingerprint: fingerprintOf(given), body, expires }, deadlineMs, (answer) => {
+      const publish: GatewayRequest =
+        wanted === undefined
+          ? { type: "unkeyed", device, body, expires }
+          : { type: "keyed", device, key: keyOf(wanted, "Idempotency-Key"), fingerprint: fingerprintOf(given), body, expires };
+      context.node.request(publish, deadlineMs, (answer) => {
         if (answer.type === "stored") sendStored(reply, device, answer.offset, answer.duplicate);
         else void (reply as FastifyReply).send(errorOf(answer));
       });

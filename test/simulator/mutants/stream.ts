@@ -102,6 +102,22 @@ export const streamMutants: Mutant[] = [
     budget: 200,
   },
   {
+    name: "what a gateway asks again is not recognised",
+    rule: "R30",
+    file: `${STREAM}/machine.ts`,
+    find: "const given = this.resends.find(gateway, number);",
+    replace: "const given = this.index < 0 ? this.resends.find(gateway, number) : undefined;",
+    budget: 2000,
+  },
+  {
+    name: "a publish without a key is asked again under another number",
+    rule: "R30",
+    file: "src/core/gateway/gateway.ts",
+    find: 'return { type: "unkeyed", request: question, device, number, least:',
+    replace: 'return { type: "unkeyed", request: question, device, number: question, least:',
+    budget: 400,
+  },
+  {
     name: "entries are applied with the local clock",
     rule: "R32",
     file: `${STREAM}/machine.ts`,
