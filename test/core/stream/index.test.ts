@@ -241,7 +241,7 @@ describe("log payloads", () => {
     expect(decodeCommand(encodeCommand(command))).toEqual(command);
   });
 
-  test.each([[[]], [[1]], [[2, 1]], [[0, 1]], [[1, 0]], [[1, 14]]])("an unknown version or command stops: %j", (payload) => {
+  test.each([[[]], [[1]], [[2, 1]], [[0, 1]], [[1, 0]], [[1, 16]]])("an unknown version or command stops: %j", (payload) => {
     expect(() => commandOf(Uint8Array.from(payload))).toThrow(BrokenInvariant);
   });
 
