@@ -107,7 +107,7 @@ export const streamMutants: Mutant[] = [
     file: `${STREAM}/machine.ts`,
     find: "const given = this.resends.find(gateway, number);",
     replace: "const given = this.index < 0 ? this.resends.find(gateway, number) : undefined;",
-    budget: 2000,
+    budget: 400,
   },
   {
     name: "a publish without a key is asked again under another number",
