@@ -17,7 +17,7 @@ const CONTENT_TYPE = "content-type";
 /** Packs a message for the log. Text and JSON that are good UTF-8 travel as strings. `expires`: milliseconds since 1970, 0 for never. */
 export function messageBody(payload: Buffer, headers: Readonly<Record<string, string>>, expires: number): Uint8Array {
   const asText = isTextual(headers[CONTENT_TYPE] ?? BYTES) && isUtf8(payload);
-  return encodeBody(asText ? payload.toString("utf8") : payload, headers, expires);
+  return encodeBody(payload, headers, expires, asText);
 }
 
 /** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, expires?, payload}`. */

@@ -10,6 +10,7 @@ import type { HttpContext } from "./context.ts";
 import { problemOf } from "./answers.ts";
 import { COMMENT_MS, drained, EVENT_HEADERS, RETRY_MS } from "./events.ts";
 
+const NOTHING = Buffer.alloc(0);
 
 export interface Followed {
   readonly device: string;
@@ -36,23 +37,29 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
   response.writeHead(200, EVENT_HEADERS);
   let position = after;
   let chunk: Buffer = Buffer.from(`retry: ${RETRY_MS}\n\n`);
+  /** Where the stream ended when it was read; behind it there is nothing before the next arrival. undefined: it is to be read on. */
+  let readTo: number | undefined;
   try {
     while (!gone.signal.aborted && !context.stopping.aborted) {
       if (ended.aborted) throw new BellhopError("unauthenticated", "The key was revoked or has expired.");
       if (chunk.length > 0 && !response.write(chunk) && !(await drained(response, gone.signal, ended))) break;
+      chunk = NOTHING;
+      if (readTo !== undefined) {
+        // What is there but could not be read just now is read again soon.
+        const quietMs = position < readTo ? READ_AGAIN_MS : COMMENT_MS;
+        const came = await arrival.past(readTo, quietMs);
+        if (!came && quietMs === COMMENT_MS) {
+          if (!ended.aborted) chunk = Buffer.from(`: nothing for ${COMMENT_MS / 1000} s\nid: ${position}\n\n`);
+          continue;
+        }
+      }
       const page = await context.eventPages.read(device, position, types);
-      chunk = page.events;
       const moved = page.next !== position;
       position = page.next;
-      if (chunk.length > 0) continue;
-      if (moved) {
-        await nextTurn(); // entries of other types were passed over, perhaps many
-        continue;
-      }
-      // What is there but could not be read just now is read again soon.
-      const quietMs = position < page.end ? READ_AGAIN_MS : COMMENT_MS;
-      const came = await arrival.past(page.end, quietMs);
-      if (!came && !ended.aborted && quietMs === COMMENT_MS) chunk = Buffer.from(`: nothing for ${COMMENT_MS / 1000} s\nid: ${position}\n\n`);
+      chunk = page.events;
+      const isBehind = position < page.end || chunk.length === 0;
+      readTo = moved && isBehind ? undefined : page.end;
+      if (chunk.length === 0 && moved) await nextTurn(); // entries of other types were passed over, perhaps many
     }
   } catch (error) {
     const known = error instanceof BellhopError;

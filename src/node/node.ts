@@ -23,7 +23,7 @@ import { Membership, type Beginning } from "./membership.ts";
 import { Operator } from "./operator.ts";
 import { Overload } from "./overload.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
-import { RequestCounts } from "./requests.ts";
+import { endHop, RequestCounts, spanOfHop } from "./requests.ts";
 import { Space } from "./space.ts";
 import { Streams } from "./streams.ts";
 
@@ -193,14 +193,19 @@ export class RunningNode implements NodeApi {
   }
 
   request(request: GatewayRequest, deadlineMs: number, done: (answer: GatewayAnswer) => void): void {
+    const { type } = request;
     const since = performance.now();
-    const counted = this.#requests.counting(request.type, done);
-    if (!this.#overload.takes(since)) return counted({ type: "failed", request: 0, code: "overloaded", detail: OVERLOADED, version: 0 });
+    const span = spanOfHop(type);
+    const isTaken = this.#overload.takes(since);
     const answered = (answer: GatewayAnswer): void => {
-      this.#overload.answered(since, performance.now());
-      counted(answer);
+      const now = performance.now();
+      if (isTaken) this.#overload.answered(since, now);
+      this.#requests.answered(type, answer, now - since);
+      if (span !== undefined) endHop(span, answer);
+      done(answer);
     };
-    this.host.run(() => this.host.core.request(request, deadlineMs, answered));
+    if (isTaken) this.host.run(() => this.host.core.request(request, deadlineMs, answered));
+    else answered({ type: "failed", request: 0, code: "overloaded", detail: OVERLOADED, version: 0 });
   }
 
   read(device: string, options: ReadOptions): Promise<StreamPage> {

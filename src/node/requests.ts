@@ -3,26 +3,18 @@
 import { Tally, TimeHistogram } from "../base/counts.ts";
 import type { GatewayAnswer, GatewayRequest } from "../core/gateway/types.ts";
 import { readingsOf, type Readings } from "../observe/metrics.ts";
-import { activeSpan } from "../observe/traces.ts";
+import { activeSpan, type Span } from "../observe/traces.ts";
 
 export class RequestCounts {
   readonly #published = new Tally();
   readonly #publishTimes = new TimeHistogram();
   readonly #others = new Map<GatewayRequest["type"], Tally>();
 
-  /** `done` that counts before it passes the answer on. */
-  counting(type: GatewayRequest["type"], done: (answer: GatewayAnswer) => void): (answer: GatewayAnswer) => void {
-    const startedAt = performance.now();
-    const span = activeSpan();
-    span?.addEvent("hop", { "bellhop.request": type });
-    return (answer) => {
-      if (type === "keyed" || type === "unkeyed" || type === "numbered") {
-        this.#published.add(outcomeOf(answer));
-        this.#publishTimes.record(performance.now() - startedAt);
-      } else this.#tallyOf(type).add(outcomeOf(answer));
-      span?.addEvent(answer.type === "failed" ? "refused" : "commit", { "bellhop.outcome": outcomeOf(answer) });
-      done(answer);
-    };
+  answered(type: GatewayRequest["type"], answer: GatewayAnswer, ms: number): void {
+    if (type === "keyed" || type === "unkeyed" || type === "numbered") {
+      this.#published.add(outcomeOf(answer));
+      this.#publishTimes.record(ms);
+    } else this.#tallyOf(type).add(outcomeOf(answer));
   }
 
   /** Those of publishes stand beside the devices'. */
@@ -41,6 +33,17 @@ export class RequestCounts {
     this.#others.set(type, tally);
     return tally;
   }
+}
+
+/** The span that the request is made within, told of the hop; undefined where nobody traces. */
+export function spanOfHop(type: GatewayRequest["type"]): Span | undefined {
+  const span = activeSpan();
+  span?.addEvent("hop", { "bellhop.request": type });
+  return span;
+}
+
+export function endHop(span: Span, answer: GatewayAnswer): void {
+  span.addEvent(answer.type === "failed" ? "refused" : "commit", { "bellhop.outcome": outcomeOf(answer) });
 }
 
 function outcomeOf(answer: GatewayAnswer): string {

@@ -2,6 +2,8 @@
 
 import { context, ProxyTracerProvider, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags, type Context, type Span } from "@opentelemetry/api";
 
+export type { Span };
+
 const NAME = "bellhop";
 
 /** True once an SDK is registered (`trace.setGlobalTracerProvider`). */

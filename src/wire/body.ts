@@ -89,15 +89,20 @@ function decodeHeaders(reader: Reader): Record<string, string> {
   return headers;
 }
 
-/** Writes a body. The caller keeps to the limits above: the broker closes the connection of a device that does not. */
+/**
+ * Writes a body. The caller keeps to the limits above: the broker closes the connection of a device that does not.
+ * @param isText the payload's bytes are a string, good UTF-8
+ */
 export function writeBody(
   writer: Writer,
   payload: Uint8Array | string,
   headers: Readonly<Record<string, string>> | undefined,
   expires: number,
+  isText = false,
 ): void {
   writer.array(3);
   if (typeof payload === "string") writer.str(payload);
+  else if (isText) writer.utf8(payload);
   else writer.bin(payload);
   const names = headers === undefined ? [] : Object.keys(headers);
   if (names.length === 0) writer.nil();
@@ -112,9 +117,14 @@ export function writeBody(
   else writer.uint(expires);
 }
 
+/** Bodies of payloads up to this are written in one buffer and copied out of it. */
+const SMALL_BYTES = 16 * 1024;
+const small = new Writer(SMALL_BYTES + 256);
+
 /** The bytes of a body, in an array of their own. */
-export function encodeBody(payload: Uint8Array | string, headers?: Readonly<Record<string, string>>, expires = 0): Uint8Array {
-  const writer = new Writer(payload.length + 32);
-  writeBody(writer, payload, headers, expires);
+export function encodeBody(payload: Uint8Array | string, headers?: Readonly<Record<string, string>>, expires = 0, isText = false): Uint8Array {
+  const writer = payload.length > SMALL_BYTES ? new Writer(payload.length + 256) : small;
+  writer.clear();
+  writeBody(writer, payload, headers, expires, isText);
   return writer.written.slice();
 }

@@ -366,12 +366,16 @@ export class Writer {
       this.at += 1 + written;
       return;
     }
-    const utf8 = encoder.encode(value);
-    if (utf8.length < 32) this.#one(0xa0 | utf8.length);
-    else if (utf8.length < 0x100) this.#head(0xd9, 1, utf8.length);
-    else if (utf8.length < 0x10000) this.#head(0xda, 2, utf8.length);
-    else this.#head(0xdb, 4, utf8.length);
-    this.raw(utf8, 0, utf8.length);
+    this.utf8(encoder.encode(value));
+  }
+
+  /** A string that is UTF-8 already; it is not looked at. */
+  utf8(value: Uint8Array): void {
+    if (value.length < 32) this.#one(0xa0 | value.length);
+    else if (value.length < 0x100) this.#head(0xd9, 1, value.length);
+    else if (value.length < 0x10000) this.#head(0xda, 2, value.length);
+    else this.#head(0xdb, 4, value.length);
+    this.raw(value, 0, value.length);
   }
 
   bin(value: Uint8Array): void {

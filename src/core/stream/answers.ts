@@ -19,8 +19,15 @@ const NO_VOIDS: Acked["voids"] = [];
 /** A name: 1 … 255 bytes of UTF-8, without half characters. */
 export function isName(name: string): boolean {
   if (name.length === 0 || name.length > NAME_BYTES) return false;
+  if (isAscii(name)) return true;
   const bytes = utf8(name);
   return bytes.length <= NAME_BYTES && fromUtf8(bytes) === name;
+}
+
+/** As names mostly are. */
+function isAscii(name: string): boolean {
+  for (let i = 0; i < name.length; i += 1) if (name.charCodeAt(i) >= 0x80) return false;
+  return true;
 }
 
 /** A device's id: a name that a URL can carry, where `.` and `..` are steps in the path. */
@@ -118,5 +125,6 @@ export function voidsOf(pairs: readonly number[]): Acked["voids"] {
 
 export function answerOf(request: number, result: Exclude<Result, { type: "attached" }>): HopAnswer {
   if (result.type === "failed") return { type: "failed", request, code: result.code, detail: "", version: result.version };
+  if (result.type === "stored") return { type: "stored", request, offset: result.offset, duplicate: result.duplicate };
   return { ...result, request };
 }

@@ -10,8 +10,17 @@ export function utf8(text: string): Uint8Array {
   return UTF8.encode(text);
 }
 
+/** Up to so many bytes a decoder costs more than it helps, where they are ASCII. */
+const SHORT_BYTES = 64;
+
 export function fromUtf8(bytes: Uint8Array): string {
+  if (bytes.length <= SHORT_BYTES && isAscii(bytes)) return String.fromCharCode.apply(null, bytes as unknown as number[]);
   return FROM_UTF8.decode(bytes);
+}
+
+function isAscii(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i += 1) if (bytes[i]! >= 0x80) return false;
+  return true;
 }
 
 export class Writer {
