@@ -5,15 +5,15 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, notHeld, plainCommand, publisherKey, revoked, toldKey, toldSeries, voidsOf, type Acked } from "./answers.ts";
+import { ackOf, answerOf, duplicateOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, notHeld, plainCommand, publisherKey, refusalOf, revoked, toldKey, toldNumber, toldSeries, voidsOf } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
 import { parseDocument } from "./document.ts";
-import { newestOf, wasUntold, type Answered, type Asker, type Attachment, type KeyInTail, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
+import { newestOf, wasUntold, type Answered, type Asker, type Attachment, NumbersInTail, type KeyInTail, type LeaderLog, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
 import type { StreamMachine } from "./machine.ts";
 import { older, type Applied, type Result } from "./results.ts";
-import { Seats, sameGateway, type Admitted, type Seat } from "./seats.ts";
+import { Seats, sameGateway, takeCursor, type Admitted, type Seat } from "./seats.ts";
 import { placeOf } from "./series.ts";
 import { ServerSeries } from "./server-series.ts";
 import { isOlder, sessionNumber, type Session } from "./session.ts";
@@ -23,12 +23,6 @@ import { Slab } from "./slab.ts";
 const BATCH = 128;
 /** Requests that wait for the original of their key. */
 const WAIT_FOR_KEY = 16;
-
-/** What it needs of the replica that leads. `propose` answers the entry's index. */
-export interface LeaderLog {
-  propose(payload: Uint8Array, wall: number): number;
-  confirm(): number;
-}
 
 export class Admission implements Lead, Applied {
   /** The driver's clock, told before a turn's first event: milliseconds since 1970. */
@@ -49,8 +43,7 @@ export class Admission implements Lead, Applied {
   readonly #held = new Ring<{ readonly to: GatewayId; readonly request: HopRequest }>();
   /** Requests whose entry is in the tail, by its index. */
   readonly #inTail = new Map<number, Asker>();
-  /** Publishes without a key in the tail: number → index, for each gateway. */
-  #unkeyedInTail: { readonly gateway: GatewayId; readonly numbers: Map<number, number> }[] = [];
+  readonly #numbersInTail = new NumbersInTail();
   readonly #keysInTail = new Map<string, KeyInTail>();
   readonly #opensInTail = new Map<string, OpenInTail>();
   /** Questions that wait for a round. */
@@ -113,7 +106,7 @@ export class Admission implements Lead, Applied {
     this.#answerReady();
     this.#inTail.clear();
     this.#keysInTail.clear();
-    this.#unkeyedInTail = [];
+    this.#numbersInTail.clear();
     this.#opensInTail.clear();
     this.#seats.clear();
     this.#moved = [];
@@ -152,7 +145,7 @@ export class Admission implements Lead, Applied {
     const { session } = seat;
     const place = placeOf(series, session.tail, session.window);
     if (place !== "next") this.#notNext(seat, series, place);
-    else if (this.storageFull) this.#answer(seat.gateway, this.#refusal(session, "storage_full"));
+    else if (this.storageFull) this.#answer(seat.gateway, refusalOf(this.#epoch, session, "storage_full"));
     else this.#enterPublish(session, series, kind, code, bytes, start, end);
   }
 
@@ -170,8 +163,8 @@ export class Admission implements Lead, Applied {
   #notNext(seat: Seat, series: number, place: "had" | "gap"): void {
     const { session } = seat;
     if (place === "had" && series > session.applied) return; // R27: a duplicate waits until the original has committed; the cumulative ACK covers it
-    if (place === "had") this.#answer(seat.gateway, this.#duplicate(session));
-    else this.#answer(seat.gateway, this.#refusal(session, "gap")); // R27
+    if (place === "had") this.#answer(seat.gateway, duplicateOf(this.#machine, session));
+    else this.#answer(seat.gateway, refusalOf(this.#epoch, session, "gap")); // R27
   }
 
   // --- requests ---
@@ -338,23 +331,13 @@ export class Admission implements Lead, Applied {
     const { device, number, least, body, expires } = request;
     if (!isDevice(device) || number < 1 || least > number) return this.#fail(from, request, "bad_request");
     if (body.length > this.#limits.bodyBytes) return this.#fail(from, request, "too_large");
-    const numbers = this.#numbersInTail(from);
-    const inTail = numbers.get(number);
+    const indexes = this.#numbersInTail.of(from);
+    const inTail = indexes.get(number);
     if (inTail !== undefined) return void this.#inTail.set(inTail, { to: from, request }); // R30: asked again, and answered under the newer question
-    const given = this.#machine.resends.find(from, number);
-    if (given === 0) this.#fail(from, request, "deadline");
-    else if (given !== undefined) this.#answer(from, { type: "stored", request: request.request, offset: given, duplicate: false });
-    else {
-      const index = this.#propose(from, request, { command: COMMAND.unkeyed, device, gateway: from, number, least, expires, body });
-      if (index !== 0) numbers.set(number, index);
-    }
-  }
-
-  #numbersInTail(from: GatewayId): Map<number, number> {
-    for (const { gateway, numbers } of this.#unkeyedInTail) if (sameGateway(gateway, from)) return numbers;
-    const numbers = new Map<number, number>();
-    this.#unkeyedInTail.push({ gateway: from, numbers });
-    return numbers;
+    const told = toldNumber(this.#machine, from, request);
+    if (told !== undefined) return this.#answer(from, told);
+    const index = this.#propose(from, request, { command: COMMAND.unkeyed, device, gateway: from, number, least, expires, body });
+    if (index !== 0) indexes.set(number, index);
   }
 
   #numbered(from: GatewayId, request: Request<"numbered">): void {
@@ -456,7 +439,7 @@ export class Admission implements Lead, Applied {
     if (admitted === undefined) return;
     admitted.tail = admitted.applied;
     this.#servers.askAgain(session);
-    for (const seat of admitted.seats) this.#ready.push({ to: seat.gateway, answer: this.#refusal(admitted, "gap") });
+    for (const seat of admitted.seats) this.#ready.push({ to: seat.gateway, answer: refusalOf(this.#epoch, admitted, "gap") });
     this.#seats.forget(admitted);
   }
 
@@ -494,7 +477,7 @@ export class Admission implements Lead, Applied {
     else {
       this.#ready.push({ to, answer: answerOf(request.request, result) });
       if (request.type === "keyed") this.#keyedResult(index, request, result);
-      else if (request.type === "unkeyed") this.#numbersInTail(to).delete(request.number);
+      else if (request.type === "unkeyed") this.#numbersInTail.of(to).delete(request.number);
     }
   }
 
@@ -538,7 +521,7 @@ export class Admission implements Lead, Applied {
   /** Numbers that applying made void, where their publisher may not have heard of it. */
   #tellVoids(to: GatewayId, session: Session): void {
     const admitted = this.#seats.session(session.number);
-    if (admitted !== undefined && session.voids.length > 0) this.#ready.push({ to, answer: this.#duplicate(admitted) });
+    if (admitted !== undefined && session.voids.length > 0) this.#ready.push({ to, answer: duplicateOf(this.#machine, admitted) });
   }
 
   #acknowledge(session: Admitted): void {
@@ -549,16 +532,6 @@ export class Admission implements Lead, Applied {
     }
     session.voids = session.voids.length === 0 ? session.voids : [];
     this.#seats.forget(session);
-  }
-
-  /** The ACK of a duplicate: everything applied, and the voids that are remembered. */
-  #duplicate(session: Admitted): Acked {
-    const voids = this.#session(session.device, session.publisher)?.voids ?? [];
-    return { type: "acked", session: session.number, device: session.device, publisher: session.publisher, series: session.applied, voids: voidsOf(voids) };
-  }
-
-  #refusal({ number, device, publisher, tail }: Admitted, code: ErrorCode): HopAnswer {
-    return { type: "refused", epoch: this.#epoch, session: number, device, publisher, expected: tail + 1, code };
   }
 
   #fail(to: GatewayId, request: HopRequest, code: ErrorCode): void {
@@ -597,17 +570,10 @@ export class Admission implements Lead, Applied {
     for (const [node, incarnation] of this.#gone) {
       const sessions = this.#machine.presence.of(node, incarnation, BATCH); // R33
       if (sessions.length > 0) return this.#enterDetach("gateway_lost", sessions);
-      if (this.#resendsOf(node, incarnation)) { // R30
-        this.#detachIndex = this.#enter({ command: COMMAND.forgetGateway, gateway: { node, incarnation } });
-        return;
-      }
+      if (!this.#machine.resends.knows(node, incarnation) && !this.#numbersInTail.knows(node, incarnation)) continue;
+      this.#detachIndex = this.#enter({ command: COMMAND.forgetGateway, gateway: { node, incarnation } }); // R30: behind what is in the tail
+      return;
     }
-  }
-
-  /** Applied, or in the tail: what is entered now comes behind it. */
-  #resendsOf(node: string, incarnation: number): boolean {
-    const inTail = this.#unkeyedInTail.some(({ gateway, numbers }) => numbers.size > 0 && gateway.node === node && gateway.incarnation <= incarnation);
-    return inTail || this.#machine.resends.knows(node, incarnation);
   }
 
   #enterDetach(reason: DetachReason, sessions: Detached[]): void {
@@ -627,11 +593,6 @@ export class Admission implements Lead, Applied {
   #cursorsNext(): void {
     this.#cursorIndex = 0;
     if (this.#cursorsDue.length === 0) return;
-    const cursors = this.#cursorsDue.splice(0, BATCH).map((seat) => {
-      seat.cursorDue = false;
-      const { session, attachment, delivered, handled } = seat;
-      return { device: session.device, session: session.number, attachment, delivered, handled };
-    });
-    this.#cursorIndex = this.#enter({ command: COMMAND.received, cursors });
+    this.#cursorIndex = this.#enter({ command: COMMAND.received, cursors: this.#cursorsDue.splice(0, BATCH).map(takeCursor) });
   }
 }

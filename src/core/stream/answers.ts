@@ -1,7 +1,7 @@
 // The shapes of a leader's answers, and the names that requests are kept under.
 
 import type { ErrorCode } from "../../base/errors.ts";
-import type { HopAnswer, HopRequest } from "../hop.ts";
+import type { GatewayId, HopAnswer, HopRequest } from "../hop.ts";
 import { fromUtf8, utf8 } from "./bytes.ts";
 import { COMMAND, errorOfVoid, type Command } from "./commands.ts";
 import { DIGEST_BYTES } from "./credentials.ts";
@@ -94,6 +94,23 @@ export function revoked({ session, attachment }: Seat): HopAnswer {
 
 export function ackOf({ number, device, publisher, applied, voids }: Admitted): Acked {
   return { type: "acked", session: number, device, publisher, series: applied, voids: voids.length === 0 ? NO_VOIDS : voidsOf(voids) };
+}
+
+/** The ACK of a duplicate: everything applied, and the voids that are remembered. */
+export function duplicateOf(machine: StreamMachine, { number, device, publisher, applied }: Admitted): Acked {
+  const voids = machine.devices.find(device)?.session(publisher)?.voids ?? [];
+  return { type: "acked", session: number, device, publisher, series: applied, voids: voidsOf(voids) };
+}
+
+export function refusalOf(epoch: number, { number, device, publisher, tail }: Admitted, code: ErrorCode): HopAnswer {
+  return { type: "refused", epoch, session: number, device, publisher, expected: tail + 1, code };
+}
+
+/** What a publish without a key is answered that was applied before; undefined for one that was not. */
+export function toldNumber(machine: StreamMachine, from: GatewayId, { request, number }: Extract<HopRequest, { type: "unkeyed" }>): HopAnswer | undefined {
+  const offset = machine.resends.find(from, number);
+  if (offset === undefined) return undefined;
+  return offset === 0 ? failed({ request }, "deadline") : { type: "stored", request, offset, duplicate: false };
 }
 
 /** Is it stored (A6)? Asked after the round that makes "no" sure (R34). */

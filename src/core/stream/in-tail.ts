@@ -5,6 +5,12 @@ import type { Detached } from "./commands.ts";
 import { sameGateway } from "./seats.ts";
 import type { Session } from "./session.ts";
 
+/** What admission needs of the replica that leads. `propose` answers the entry's index. */
+export interface LeaderLog {
+  propose(payload: Uint8Array, wall: number): number;
+  confirm(): number;
+}
+
 export type Request<T extends HopRequest["type"]> = Extract<HopRequest, { type: T }>;
 /** Requests that are answered, and the ones among them that a round answers. */
 export type Answered = Extract<HopRequest, { request: number }>;
@@ -21,6 +27,28 @@ export interface KeyInTail {
   readonly fingerprint: string;
   readonly index: number;
   readonly also: Asker[];
+}
+
+/** Publishes without a key in the tail (R30). */
+export class NumbersInTail {
+  #gateways: { readonly gateway: GatewayId; readonly indexes: Map<number, number> }[] = [];
+
+  /** Number → index, of one gateway. */
+  of(from: GatewayId): Map<number, number> {
+    for (const { gateway, indexes } of this.#gateways) if (sameGateway(gateway, from)) return indexes;
+    const indexes = new Map<number, number>();
+    this.#gateways.push({ gateway: from, indexes });
+    return indexes;
+  }
+
+  /** Is there any of this node's gateways of this incarnation and earlier ones? */
+  knows(node: string, incarnation: number): boolean {
+    return this.#gateways.some(({ gateway, indexes }) => indexes.size > 0 && gateway.node === node && gateway.incarnation <= incarnation);
+  }
+
+  clear(): void {
+    this.#gateways = [];
+  }
 }
 
 /** A session whose presence is to go down, and who asked for it. */

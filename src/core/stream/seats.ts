@@ -4,7 +4,7 @@ import { assert } from "../../base/assert.ts";
 import { NumberMap } from "../../base/number-map.ts";
 import { Ring } from "../../base/ring.ts";
 import type { GatewayId } from "../hop.ts";
-import { publishNames } from "./commands.ts";
+import { publishNames, type Received } from "./commands.ts";
 import type { Devices } from "./devices.ts";
 import type { Session } from "./session.ts";
 
@@ -134,6 +134,13 @@ export class Seats {
     this.#sessions.set(number, admitted);
     return admitted;
   }
+}
+
+/** The seat's cursor, which is no longer due then. */
+export function takeCursor(seat: Seat): Received {
+  seat.cursorDue = false;
+  const { session, attachment, delivered, handled } = seat;
+  return { device: session.device, session: session.number, attachment, delivered, handled };
 }
 
 export function sameGateway(a: GatewayId, b: GatewayId): boolean {

@@ -10,7 +10,7 @@ export const streamMutants: Mutant[] = [
     rule: "R27",
     file: `${STREAM}/admission.ts`,
     find: `if (place === "had" && series > session.applied) return;`,
-    replace: `if (place === "had" && series > session.applied) return this.#answer(seat.gateway, { ...this.#duplicate(session), series });`,
+    replace: `if (place === "had" && series > session.applied) return this.#answer(seat.gateway, { ...duplicateOf(this.#machine, session), series });`,
     budget: 200,
   },
   {
