@@ -1,8 +1,9 @@
 // What goes down to one device: messages of its stream behind its cursor, in order, within the receive window, and the newest `desired` document.
 
+import { BellhopError } from "../base/errors.ts";
 import { Ring } from "../base/ring.ts";
 import type { DeviceLine } from "../core/gateway/types.ts";
-import type { NodeApi, StreamPage, StreamWatcher } from "../node/api.ts";
+import type { NodeApi, StateDocument, StreamPage, StreamWatcher } from "../node/api.ts";
 import { decodeBody } from "../wire/body.ts";
 import { type Document, writeDeliver, writeDocument, writeMissed } from "../wire/device.ts";
 import type { Writer } from "../wire/msgpack.ts";
@@ -17,6 +18,8 @@ const PAGE_BYTES = 256 * 1024;
 const DELIVER_OVERHEAD_BYTES = 20;
 /** The cursor passes entries that are nothing for the device once they are this many, so that a reconnect need not read them again. */
 const PASS_ENTRIES = 1000;
+/** What could not be read is read again after a random part, at least half, of this. */
+const AGAIN_MS = 1000;
 const NO_DOCUMENT: Document = { version: 0, json: new TextEncoder().encode("{}") };
 
 /** The connection, as deliveries see it. */
@@ -48,6 +51,8 @@ export class Deliveries implements StreamWatcher {
   #reading = false;
   #stopped = false;
   #desiredVersion: number;
+  #readsDesired = false;
+  #desiredMoved = false;
 
   constructor(node: NodeApi, way: DeliveryWay, device: string, window: number, maxFrame: number, after: number, handled: number, end: number, desired: number) {
     this.#node = node;
@@ -58,9 +63,8 @@ export class Deliveries implements StreamWatcher {
     this.#looked = Math.min(Math.max(after, handled), end);
     this.#told = handled;
     this.#desiredVersion = desired;
-    this.#unwatch = node.watch(device, this);
-    this.#end = Math.max(end, node.device(device)?.end ?? 0); // what came in the turn of the welcome moved before anybody watched
-    this.#pushDesired();
+    this.#end = end;
+    this.#unwatch = node.watch(device, this, DOWNLINK | STATE); // and is told at once what has come since the welcome
     this.pump();
   }
 
@@ -92,10 +96,12 @@ export class Deliveries implements StreamWatcher {
 
   /** Both documents, asked for by the device. */
   answerState(request: number): void {
-    const state = this.#node.state(this.#device);
-    const desired = state === undefined ? NO_DOCUMENT : { version: state.desired.version, json: state.desired.document };
-    const reported = state === undefined ? NO_DOCUMENT : { version: state.reported.version, json: state.reported.document };
-    this.#writeDocument(request, desired, reported);
+    this.#node.state(this.#device).then(
+      (state) => {
+        if (!this.#stopped) this.#writeDocument(request, documentOf(state?.desired), documentOf(state?.reported));
+      },
+      (error: unknown) => this.#failed(error, () => this.answerState(request)),
+    );
   }
 
   /** Reads on if there is something to read and room for it. */
@@ -107,13 +113,25 @@ export class Deliveries implements StreamWatcher {
     this.#node.read(this.#device, { after: this.#looked, limit: Math.min(room, PAGE_ENTRIES), maxBytes: PAGE_BYTES, types: ["downlink"] })
       .then((page) => this.#take(page))
       .catch((error: unknown) => {
-        if (!this.#stopped) this.#way.failed(error);
+        this.#failed(error, () => {
+          this.#reading = false;
+          this.pump();
+        });
       });
   }
 
   stop(): void {
     this.#stopped = true;
     this.#unwatch();
+  }
+
+  /** The bucket may have no leader just now: the device keeps its socket, and what could not be read is read soon (C2). */
+  #failed(error: unknown, again: () => void): void {
+    if (this.#stopped) return;
+    if (!(error instanceof BellhopError) || !error.retryable) return this.#way.failed(error);
+    setTimeout(() => {
+      if (!this.#stopped) again();
+    }, AGAIN_MS * (0.5 + Math.random() / 2));
   }
 
   #take(page: StreamPage): void {
@@ -146,15 +164,35 @@ export class Deliveries implements StreamWatcher {
     if (moved) this.pump();
   }
 
+  /** One read at a time; what moves meanwhile is read by the next. */
   #pushDesired(): void {
-    const state = this.#node.state(this.#device);
-    if (state === undefined || state.desired.version === this.#desiredVersion) return;
-    this.#desiredVersion = state.desired.version;
-    this.#writeDocument(0, { version: state.desired.version, json: state.desired.document }, undefined);
+    this.#desiredMoved = true;
+    if (this.#readsDesired) return;
+    this.#readsDesired = true;
+    this.#desiredMoved = false;
+    this.#node.state(this.#device).then(
+      (state) => {
+        this.#readsDesired = false;
+        if (this.#stopped) return;
+        if (state !== undefined && state.desired.version !== this.#desiredVersion) {
+          this.#desiredVersion = state.desired.version;
+          this.#writeDocument(0, documentOf(state.desired), undefined);
+        }
+        if (this.#desiredMoved) this.#pushDesired();
+      },
+      (error: unknown) => this.#failed(error, () => {
+        this.#readsDesired = false;
+        this.#pushDesired();
+      }),
+    );
   }
 
   #writeDocument(request: number, desired: Document, reported: Document | undefined): void {
     if (desired.json.length + (reported?.json.length ?? 0) + 64 > this.#maxFrame) return this.#way.tooLarge("The state is longer than the device's greatest frame.");
     writeDocument(this.#way.writer(), request, desired, reported);
   }
+}
+
+function documentOf(state: StateDocument | undefined): Document {
+  return state === undefined ? NO_DOCUMENT : { version: state.version, json: state.document };
 }

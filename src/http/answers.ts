@@ -7,6 +7,9 @@ import type { NodeApi } from "../node/api.ts";
 import { SeldomLog, type Log } from "../observe/log.ts";
 import { traceOf } from "./trace.ts";
 
+/** Of a 503 about a device: where its leader serves HTTP, HOST:PORT. */
+const LEADER_HEADER = "bellhop-leader";
+
 export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 
 /** Seconds after which it is worth to try again, for the codes answered with 429 and 503. */
@@ -52,6 +55,7 @@ export function errorHandler(log: Log, node: NodeApi) {
   return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void => {
     const known = asBellhopError(error);
     if (known !== undefined) {
+      if (ERRORS[known.code].status === 503) hintLeader(node, request, reply);
       void sendProblem(reply, known.code, known.detail);
       return;
     }
@@ -59,6 +63,13 @@ export function errorHandler(log: Log, node: NodeApi) {
     else failures.write("error", { code: "internal", err: error, method: request.method, url: request.url, traceparent: traceOf(request) }, "request failed");
     void sendProblem(reply, "internal");
   };
+}
+
+/** C8: where a client may do better next time: the HTTP address of the leader of the device's bucket. */
+function hintLeader(node: NodeApi, { params }: FastifyRequest, reply: FastifyReply): void {
+  const device = typeof params === "object" && params !== null && "device" in params ? params.device : undefined;
+  const leader = typeof device === "string" ? node.leaderOf(device) : undefined;
+  if (leader !== undefined) void reply.header(LEADER_HEADER, leader);
 }
 
 function asBellhopError(error: FastifyError | Error): BellhopError | undefined {

@@ -1,5 +1,6 @@
 // Waiting for a device's stream to grow: one waiter, one timer for each wait, and a bound on how many wait at once.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { BellhopError } from "../base/errors.ts";
 import { REMOVED_TYPE, STREAM_TYPE } from "../core/stream/view.ts";
 import type { EntryType, NodeApi, StreamWatcher } from "../node/api.ts";
@@ -16,6 +17,8 @@ export class Arrival implements StreamWatcher {
   readonly #places: FollowerPlaces;
   readonly #unwatch: () => void;
   #end = 0;
+  /** The offset behind which something had come when it was last asked. */
+  #cameAt = -1;
   #isRemoved = false;
   #stopped = false;
   #wake: (() => void) | undefined;
@@ -26,7 +29,7 @@ export class Arrival implements StreamWatcher {
     this.#places = places;
     places.take();
     try {
-      this.#unwatch = node.watch(device, this);
+      this.#unwatch = node.watch(device, this, this.#types);
     } catch (error) {
       places.release();
       throw error;
@@ -47,7 +50,11 @@ export class Arrival implements StreamWatcher {
   /** Resolves with true when an entry of these types has come behind `offset`, with false after `ms`, after `stop` or when a signal aborts. Rejects with `removed` when the device was. */
   async past(offset: number, ms: number, ...signals: readonly AbortSignal[]): Promise<boolean> {
     this.#checkRemoved();
-    if (this.#end > offset) return true;
+    if (this.#end > offset) {
+      if (this.#cameAt === offset) await sleep(Math.min(ms, READ_AGAIN_MS)); // told of before, and not found by a read since
+      this.#cameAt = offset;
+      return true;
+    }
     if (this.#stopped || signals.some((signal) => signal.aborted)) return false;
     const { promise, resolve } = withResolver();
     const timer = setTimeout(resolve, ms);

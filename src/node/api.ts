@@ -57,6 +57,11 @@ export interface StateDocument {
   readonly offset: number;
 }
 
+export interface StatePair {
+  readonly reported: StateDocument;
+  readonly desired: StateDocument;
+}
+
 export interface DeviceView {
   readonly device: string;
   readonly connected: boolean;
@@ -187,7 +192,7 @@ export interface DarkBucket {
   readonly why: string;
 }
 
-/** Told after commit, at most once a turn; reads then fetch what is new. */
+/** Told where the stream ends soon after the watch began, and after commits, at most once a turn; reads then fetch what is new. */
 export interface StreamWatcher {
   /** The device's stream now ends at `end`, and an entry of one of these types came (bits: 1 uplink, 2 downlink, 4 presence, 8 state; 16: the device was removed). */
   moved(end: number, types: number): void;
@@ -198,18 +203,20 @@ export interface NodeApi extends GatewayDoor {
   turn(): void;
   /** A front-end met a broken invariant: the node logs it and stops. */
   fail(error: Error): void;
-  /** Committed entries; rejects with a BellhopError. A device that is not known has an empty stream. */
+  // Reads are of this node's own copy where it is current, else of the bucket's leader. They reject with a BellhopError: `bucket_paused`, `bucket_dark`, `overloaded`.
+  // They show what this node has answered (read your writes); what was answered through another node may come a moment later, or is waited for by its offset.
+  /** Committed entries. A device that is not known has an empty stream. */
   read(device: string, options: ReadOptions): Promise<StreamPage>;
-  /** Ends when the returned function is called. */
-  watch(device: string, watcher: StreamWatcher): () => void;
+  /** Ends when the returned function is called. `types` (bits): those that the watcher wants to hear of at once; of others it may hear later, or with these. */
+  watch(device: string, watcher: StreamWatcher, types?: number): () => void;
   /** undefined: the device is not known. */
-  device(device: string): DeviceView | undefined;
+  device(device: string): Promise<DeviceView | undefined>;
   /** In the order they were made; undefined: the device is not known. */
-  credentials(device: string): readonly CredentialView[] | undefined;
+  credentials(device: string): Promise<readonly CredentialView[] | undefined>;
   readonly keys: ApiKeys;
   /** Devices whose id begins with `prefix`; a page may hold fewer than `limit` and not be the last. */
-  devices(after: string, limit: number, prefix: string): DevicePage;
-  place(device: string, offset: number): OffsetPlace | undefined;
+  devices(after: string, limit: number, prefix: string): Promise<DevicePage>;
+  place(device: string, offset: number): Promise<OffsetPlace | undefined>;
   /** The streams of all devices at once. */
   readonly feed: Feed;
   /** The table that routes devices to nodes, as this node has folded it. */
@@ -219,8 +226,11 @@ export interface NodeApi extends GatewayDoor {
   controlLog(after: number, limit: number): Promise<ControlPage>;
   cluster(): ClusterView;
   readonly operator: Operator;
-  state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined;
-  explain(device: string): Explanation | undefined;
+  /** `least`: an offset of the stream that is known to be there, and applied in what is answered. */
+  state(device: string, least?: number): Promise<StatePair | undefined>;
+  explain(device: string): Promise<Explanation | undefined>;
+  /** HOST:PORT where the leader of the device's bucket serves HTTP; undefined: there is none, or it is this node. */
+  leaderOf(device: string): string | undefined;
   status(): NodeStatus;
 }
 

@@ -57,7 +57,7 @@ export class Feed {
   /** @throws BellhopError `forgotten` for a position that was not given by this broker's data */
   check(position: FeedPosition): void {
     const copies = this.#copies();
-    if (position.length !== copies.length || copies.some(({ machine }, bucket) => position[bucket]! > machine.index)) {
+    if (position.length !== copies.length || copies.some(({ machine, replica }, bucket) => replica.isOpen && position[bucket]! > machine.index)) {
       throw new BellhopError("forgotten", "The position is not one of this broker's data. Begin anew with after=start or after=end.");
     }
   }
@@ -113,11 +113,11 @@ export class Feed {
     if (types === undefined || types.includes(shown.type)) items.push({ type: "entry", device: id, entry: shown });
   }
 
-  /** By bucket; every bucket has its copy on a single node. */
+  /** By bucket. @throws BellhopError `bucket_paused` where this node lacks one */
   #copies(): readonly BucketCopy[] {
     return this.#core.table.buckets.map(({ id }) => {
       const copy = this.#core.copy(id);
-      if (copy === undefined) throw new BellhopError("bucket_paused", `No copy of bucket ${id} is on this node.`);
+      if (copy === undefined) throw new BellhopError("bucket_paused", `The feed is read from a node's own copies, and this one has none of bucket ${id}: ask a node that has all (GET /v1/cluster says how many each has), or read by device.`);
       return copy;
     });
   }

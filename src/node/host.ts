@@ -8,6 +8,7 @@ import type { CopyAtStart, LoadPurpose, PeerMessage, Ticket } from "../core/repl
 import type { Command } from "../core/table/commands.ts";
 import type { Table, TableChange } from "../core/table/table.ts";
 import type { LinkMessage } from "../peer/codec.ts";
+import type { ReadMessage } from "../peer/reads.ts";
 import type { Links } from "../peer/links.ts";
 import type { Log, LogEvents, RecoveredCopy, StateStore } from "../storage/port.ts";
 
@@ -28,6 +29,8 @@ export interface HostEvents {
   install(bucket: number, applied: number): void;
   /** The node cannot go on: a broken invariant, a failed disk. It must stop (R24). */
   failed(error: Error): void;
+  /** Another node asks or tells something about reads. */
+  read(from: GatewayId, message: ReadMessage): void;
   /** After each turn: what was committed can be told to watchers. */
   turned(): void;
   /** The log found the disk full, or has written again. */
@@ -41,6 +44,8 @@ export class Host implements NodeEffects {
   readonly #events: HostEvents;
   readonly #links: Links | undefined;
   readonly #ticker: NodeJS.Timeout;
+  /** Of each bucket, how far its leader had applied when it last answered this gateway: an older copy here is not read any more. */
+  readonly #answered = new Map<number, number>();
   #inTurn = false;
   #stopped = false;
 
@@ -115,8 +120,11 @@ export class Host implements NodeEffects {
       case "replica":
         return core.receive(message.message);
       case "answer":
-        if (message.toIncarnation === core.incarnation) core.answered(from.node, message.bucket, message.answer);
-        return;
+        if (message.toIncarnation !== core.incarnation) return;
+        this.#answered.set(message.bucket, Math.max(this.answered(message.bucket), message.applied));
+        return core.answered(from.node, message.bucket, message.answer);
+      case "read":
+        return this.#events.read(from, message.message);
       case "publish":
       case "hop":
         return core.hopped({ from, bucket: message.bucket, epoch: message.epoch, request: message.request });
@@ -125,6 +133,11 @@ export class Host implements NodeEffects {
       case "hello":
         return; // said once, and taken by the link
     }
+  }
+
+  /** How far the bucket's leader had applied when it last answered this node. */
+  answered(bucket: number): number {
+    return this.#answered.get(bucket) ?? 0;
   }
 
   /** Runs an event of the core within a turn; whatever it throws stops the node. */
@@ -207,7 +220,7 @@ export class Host implements NodeEffects {
 
   answer(to: GatewayId, bucket: number, answer: HopAnswer): void {
     // Without links only a former incarnation of this node can be meant: nobody hears it (B9).
-    if (this.#links !== undefined) this.#links.answer(to, bucket, answer);
+    if (this.#links !== undefined) this.#links.answer(to, bucket, this.core.copy(bucket)?.replica.applied ?? 0, answer);
   }
 
   beat(to: string, beat: Beat): void {

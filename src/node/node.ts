@@ -5,13 +5,14 @@ import { createHash } from "node:crypto";
 import { BellhopError } from "../base/errors.ts";
 import type { ControlLog } from "../control/port.ts";
 import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } from "../core/gateway/types.ts";
+import type { GatewayId } from "../core/hop.ts";
 import type { NodeLimits } from "../core/node.ts";
 import type { NodeAddress } from "../core/table/commands.ts";
 import type { Table, TableChange } from "../core/table/table.ts";
 import type { Readings } from "../observe/metrics.ts";
 import { version } from "../observe/version.ts";
 import type { Log as WriteAheadLog, LogEvents, RecoveredCopy, Recovery, StateStore } from "../storage/port.ts";
-import type { ClusterView, ControlPage, CredentialView, DevicePage, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, OffsetPlace, ReadOptions, StateDocument, StreamPage, StreamWatcher } from "./api.ts";
+import type { ClusterView, ControlPage, CredentialView, DevicePage, DeviceView, Explanation, NodeApi, NodeNumber, NodeStatus, OffsetPlace, ReadOptions, StatePair, StreamPage, StreamWatcher } from "./api.ts";
 import { Checkpointer, type CheckpointLimits } from "./checkpointer.ts";
 import { clusterView } from "./cluster-view.ts";
 import { Eraser, type EraseLimits } from "./eraser.ts";
@@ -19,13 +20,16 @@ import { Feed } from "./feed.ts";
 import { Host } from "./host.ts";
 import { TableKeys } from "./keys.ts";
 import type { Links } from "../peer/links.ts";
+import type { ReadMessage } from "../peer/reads.ts";
 import { Membership, type Beginning } from "./membership.ts";
 import { Operator } from "./operator.ts";
 import { Overload } from "./overload.ts";
+import { Reads } from "./reads.ts";
 import { Retention, type RetentionLimits } from "./retention.ts";
 import { endHop, RequestCounts, spanOfHop } from "./requests.ts";
 import { Space } from "./space.ts";
 import { Streams } from "./streams.ts";
+import { ALL_TYPES, Watches } from "./watches.ts";
 
 /** A start waits this long for its buckets to open. */
 const OPEN_TIMEOUT_MS = 60_000;
@@ -69,6 +73,8 @@ export class RunningNode implements NodeApi {
   readonly host: Host;
   readonly feed: Feed;
   readonly #streams: Streams;
+  readonly #reads: Reads;
+  readonly #watches: Watches;
   readonly #membership: Membership;
   readonly #checkpointer: Checkpointer;
   readonly #retention: Retention;
@@ -100,7 +106,8 @@ export class RunningNode implements NodeApi {
         propose: (command) => membership.propose(command),
         install: (bucket, applied) => this.#install(bucket, applied),
         failed,
-        turned: () => this.#streams.tellWatchers(),
+        read: (from, message) => this.#readMessage(from, message),
+        turned: () => this.#turned(),
         logFull: (isFull) => this.#space.logIsFull(isFull),
       },
     });
@@ -112,6 +119,8 @@ export class RunningNode implements NodeApi {
     };
     this.#space = new Space(options.directory, options.minFreeBytes, full, (error) => this.host.fail(error));
     this.#streams = new Streams(this.host.core, storage.log);
+    this.#reads = new Reads(this.host, this.#streams, options.links);
+    this.#watches = new Watches(this.#streams, this.#reads, options.links, () => this.host.wake());
     this.feed = new Feed(this.host.core, storage.log, (moved) => this.#streams.watchAll(moved));
     this.#checkpointer = new Checkpointer(this.host.core, storage.log, storage.state, options.checkpoints, (error) => this.host.fail(error));
     this.#overload = new Overload(options.overloadMs);
@@ -147,7 +156,7 @@ export class RunningNode implements NodeApi {
     options.links?.begin(membership.incarnation, {
       message: (from, message) => node.host.linked(from, message),
       made: (peer) => node.host.run(() => node.host.core.linkMade(peer)),
-      lost: (peer) => node.host.run(() => node.host.core.linkLost(peer)),
+      lost: (peer) => node.host.run(() => node.#linkLost(peer)),
     });
     node.host.start();
     await node.#space.look();
@@ -209,23 +218,23 @@ export class RunningNode implements NodeApi {
   }
 
   read(device: string, options: ReadOptions): Promise<StreamPage> {
-    return this.#streams.read(device, options);
+    return this.#reads.page(device, options, this.#watches.endOf(device));
   }
 
-  watch(device: string, watcher: StreamWatcher): () => void {
-    return this.#streams.watch(device, watcher);
+  watch(device: string, watcher: StreamWatcher, types = ALL_TYPES): () => void {
+    return this.#watches.watch(device, watcher, types);
   }
 
-  device(device: string): DeviceView | undefined {
-    return this.#streams.device(device);
+  device(device: string): Promise<DeviceView | undefined> {
+    return this.#reads.device(device);
   }
 
-  devices(after: string, limit: number, prefix: string): DevicePage {
-    return this.#streams.devices(after, limit, prefix);
+  devices(after: string, limit: number, prefix: string): Promise<DevicePage> {
+    return this.#reads.devices(after, limit, prefix);
   }
 
-  place(device: string, offset: number): OffsetPlace | undefined {
-    return this.#streams.place(device, offset);
+  place(device: string, offset: number): Promise<OffsetPlace | undefined> {
+    return this.#reads.place(device, offset);
   }
 
   get table(): Table {
@@ -246,16 +255,40 @@ export class RunningNode implements NodeApi {
     return clusterView(this.host.core, this.#membership, this.#links?.stats);
   }
 
-  credentials(device: string): readonly CredentialView[] | undefined {
-    return this.#streams.credentials(device);
+  credentials(device: string): Promise<readonly CredentialView[] | undefined> {
+    return this.#reads.credentials(device);
   }
 
-  state(device: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined {
-    return this.#streams.state(device);
+  state(device: string, least = 0): Promise<StatePair | undefined> {
+    return this.#reads.state(device, Math.max(least, this.#watches.endOf(device)));
   }
 
-  explain(device: string): Explanation | undefined {
-    return this.#streams.explain(device);
+  explain(device: string): Promise<Explanation | undefined> {
+    return this.#reads.explain(device, this.#watches.watchersOf(device));
+  }
+
+  leaderOf(device: string): string | undefined {
+    const { core } = this.host;
+    const leader = core.table.leaderOf(this.#reads.bucketOf(device));
+    return leader === undefined || leader.id === core.id ? undefined : leader.address.http;
+  }
+
+  /** What another node asks or tells about reads. */
+  #readMessage(from: GatewayId, message: ReadMessage): void {
+    if (message.type === "ask" || message.type === "told" || message.type === "refused") this.#reads.take(from, message);
+    else this.#watches.take(from.node, message);
+  }
+
+  #turned(): void {
+    this.#streams.tellWatchers();
+    this.#watches.turned();
+    this.#reads.tick();
+  }
+
+  #linkLost(peer: string): void {
+    this.host.core.linkLost(peer);
+    this.#reads.lost(peer);
+    this.#watches.lost(peer);
   }
 
   status(): NodeStatus {
@@ -290,13 +323,14 @@ export class RunningNode implements NodeApi {
         unapplied_entries: sum((copy) => copy.replica.last - copy.replica.applied),
         dirty_devices: sum((copy) => copy.machine.dirtyDevices),
         proposals: this.#membership.waiting,
+        reads: this.#reads.waiting,
       },
       numbers: {
         devices_connected: lines,
         buckets: total,
         buckets_led: led,
         buckets_open: open,
-        streams_watched: this.#streams.watched,
+        streams_watched: this.#watches.count,
         entries_total: sum((copy) => copy.replica.commit),
         entries_forgotten_total: sum((copy) => copy.replica.floor - 1),
         resident_bytes: sum((copy) => copy.replica.residentBytes),

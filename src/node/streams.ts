@@ -1,4 +1,4 @@
-// Reads of devices' streams and state on this node: pages of committed entries, watchers, views for people (R34: what is applied here).
+// Reads of this node's own copies: pages of committed entries, watchers, views for people (R34: what is applied here).
 
 import { BellhopError } from "../base/errors.ts";
 import type { BucketCopy } from "../core/bucket.ts";
@@ -7,13 +7,20 @@ import type { CoreNode } from "../core/node.ts";
 import type { Device } from "../core/stream/device.ts";
 import { earliest, indexesOf, view } from "../core/stream/view.ts";
 import type { Log } from "../storage/port.ts";
-import type { CredentialView, DevicePage, DeviceView, Explanation, OffsetPlace, ReadOptions, StateDocument, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
+import type { CredentialView, DeviceView, Explanation, OffsetPlace, ReadOptions, StateDocument, StatePair, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
 import { entriesAt } from "./entries.ts";
 
 /** Log indexes looked up at once; a page of more goes on from there. */
 const LOOKUP_MAX = 4096;
-/** Devices looked at for one page of their list; a prefix that few have takes more pages. */
-const LISTED_MAX = 10_000;
+export interface BucketDevices {
+  readonly devices: readonly DeviceView[];
+  /** The last device looked at; undefined at the bucket's end. */
+  readonly next: string | undefined;
+  readonly looked: number;
+}
+
+/** What the bucket's copy tells; the rest is of the node that holds the device's socket. */
+export type BucketExplanation = Omit<Explanation, "window" | "followers" | "waits">;
 
 export class Streams {
   readonly #core: CoreNode;
@@ -25,10 +32,6 @@ export class Streams {
   constructor(core: CoreNode, log: Log) {
     this.#core = core;
     this.#log = log;
-  }
-
-  get watched(): number {
-    return this.#watchers.size;
   }
 
   async read(id: string, options: ReadOptions): Promise<StreamPage> {
@@ -111,24 +114,20 @@ export class Streams {
     return this.#copyOf(id).machine.devices.find(id)?.credentials.map(({ name, created }) => ({ name, created }));
   }
 
-  /** By bucket, and within it in the order of the devices' places. */
-  devices(after: string, limit: number, prefix: string): DevicePage {
+  /** In the order of the devices' places in the bucket; at most `most` are looked at. */
+  devices(bucket: number, after: string, limit: number, prefix: string, most: number): BucketDevices {
+    const { machine } = this.#copyIn(bucket);
     const views: DeviceView[] = [];
-    const start = after === "" ? 0 : this.#bucketOf(after);
     let looked = 0;
-    for (let bucket = start; bucket < this.#core.table.buckets.length; bucket += 1) {
-      const machine = this.#core.copy(bucket)?.machine;
-      if (machine === undefined) continue;
-      for (const device of machine.devices.list(bucket === start ? after : "")) {
-        looked += 1;
-        if (device.id.startsWith(prefix)) views.push(viewOf(device, earliest(machine, device)));
-        if (views.length === limit || looked === LISTED_MAX) return { devices: views, next: device.id };
-      }
+    for (const device of machine.devices.list(after)) {
+      looked += 1;
+      if (device.id.startsWith(prefix)) views.push(viewOf(device, earliest(machine, device)));
+      if (views.length === limit || looked === most) return { devices: views, next: device.id, looked };
     }
-    return { devices: views, next: undefined };
+    return { devices: views, next: undefined, looked };
   }
 
-  state(id: string): { readonly reported: StateDocument; readonly desired: StateDocument } | undefined {
+  state(id: string): StatePair | undefined {
     const { machine } = this.#copyOf(id);
     if (machine.devices.find(id) === undefined) return undefined;
     const document = (which: "reported" | "desired"): StateDocument => {
@@ -138,25 +137,12 @@ export class Streams {
     return { reported: document("reported"), desired: document("desired") };
   }
 
-  explain(id: string): Explanation | undefined {
-    const copy = this.#copyOf(id);
+  explain(id: string): BucketExplanation | undefined {
+    const { bucket, replica } = this.#copyOf(id);
     const seen = this.device(id);
     if (seen === undefined) return undefined;
-    const record = this.#core.table.bucket(copy.bucket);
-    const line = this.#core.gateway.lineOf(id);
-    const waits = line === undefined || line.waiting.messages === 0 ? undefined : { ...line.waiting, why: this.#why(line.state) };
-    return {
-      ...seen,
-      bucket: copy.bucket,
-      leader: record.leader,
-      epoch: record.epoch,
-      members: record.members.map(({ node }) => node),
-      window: line?.window ?? 0,
-      followers: this.#watchers.get(id)?.size ?? 0,
-      waits,
-      commit: copy.replica.commit,
-      applied: copy.replica.applied,
-    };
+    const { leader, epoch, members } = this.#core.table.bucket(bucket);
+    return { ...seen, bucket, leader, epoch, members: members.map(({ node }) => node), commit: replica.commit, applied: replica.applied };
   }
 
   /** Where an offset stands in the log; undefined when it is not kept or not there. */
@@ -167,18 +153,13 @@ export class Streams {
     return index === undefined ? undefined : { bucket: copy.bucket, index };
   }
 
-  #why(state: string): "commit" | "storage_full" | "bucket_paused" {
-    if (this.#core.storageFull) return "storage_full";
-    return state === "attached" ? "commit" : "bucket_paused";
-  }
-
-  #bucketOf(id: string): number {
-    return bucketOf(id, this.#core.table.buckets.length);
-  }
-
   #copyOf(id: string): BucketCopy {
-    const copy = this.#core.copy(this.#bucketOf(id));
-    if (copy === undefined) throw new BellhopError("bucket_paused", "No copy of the device's bucket is on this node.");
+    return this.#copyIn(bucketOf(id, this.#core.table.buckets.length));
+  }
+
+  #copyIn(bucket: number): BucketCopy {
+    const copy = this.#core.copy(bucket);
+    if (copy === undefined) throw new BellhopError("bucket_paused", `No copy of bucket ${bucket} is on this node.`);
     return copy;
   }
 }

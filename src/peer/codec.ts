@@ -9,6 +9,7 @@ import { PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type Pub
 import type { Beat, HopPublish } from "../core/node.ts";
 import type { PeerBody, PeerHeader, PeerMessage } from "../core/replica/types.ts";
 import { Reader, Writer } from "../core/stream/bytes.ts";
+import { isReadMessage, type ReadMessage } from "./reads.ts";
 
 /** The first message each way. A link is for one incarnation of each node: whoever restarts links anew. */
 export interface LinkHello {
@@ -39,12 +40,13 @@ export type LinkMessage =
   | { readonly type: "replica"; readonly message: PeerMessage }
   | { readonly type: "publish"; readonly bucket: number; readonly epoch: number; readonly request: HopPublish }
   | { readonly type: "hop"; readonly bucket: number; readonly epoch: number; readonly request: HopRequest }
-  | { readonly type: "answer"; readonly bucket: number; readonly toIncarnation: number; readonly answer: HopAnswer };
+  | { readonly type: "answer"; readonly bucket: number; readonly toIncarnation: number; readonly applied: number; readonly answer: HopAnswer }
+  | { readonly type: "read"; readonly message: ReadMessage };
 
 /** Greatest and least version of what is written here. */
 export const LINK_VERSIONS = [1, 1] as const;
 
-const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10, nextPublish: 11 } as const;
+const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10, nextPublish: 11, read: 12 } as const;
 
 const packr = new Packr({ useRecords: false, int64AsType: "bigint", variableMapSize: true });
 
@@ -96,10 +98,15 @@ export function writeHop(to: Writer, bucket: number, epoch: number, request: Hop
   to.u8(TYPE.hop).integer(bucket).integer(epoch).blob(packr.pack(request));
 }
 
-export function writeAnswer(to: Writer, toIncarnation: number, bucket: number, answer: HopAnswer): void {
+/** @param applied what the leader has applied: whoever is answered reads no older copy afterwards */
+export function writeAnswer(to: Writer, toIncarnation: number, bucket: number, applied: number, answer: HopAnswer): void {
   if (answer.type === "acked" && answer.voids.length === 0) {
-    to.u8(TYPE.acked).integer(toIncarnation).integer(bucket).integer(answer.session).text(answer.device).text(answer.publisher).integer(answer.series);
-  } else to.u8(TYPE.answer).integer(toIncarnation).integer(bucket).blob(packr.pack(answer));
+    to.u8(TYPE.acked).integer(toIncarnation).integer(bucket).integer(applied).integer(answer.session).text(answer.device).text(answer.publisher).integer(answer.series);
+  } else to.u8(TYPE.answer).integer(toIncarnation).integer(bucket).integer(applied).blob(packr.pack(answer));
+}
+
+export function writeRead(to: Writer, message: ReadMessage): void {
+  to.u8(TYPE.read).blob(packr.pack(message));
 }
 
 /**
@@ -168,12 +175,18 @@ function read(reader: Reader, from: GatewayId, run: PublishRun): LinkMessage {
     case TYPE.acked: {
       const toIncarnation = reader.integer();
       const bucket = reader.integer();
+      const applied = reader.integer();
       const session = reader.integer();
       const answer: HopAnswer = { type: "acked", session, device: reader.text(), publisher: reader.text(), series: reader.integer(), voids: [] };
-      return { type: "answer", toIncarnation, bucket, answer };
+      return { type: "answer", toIncarnation, bucket, applied, answer };
     }
     case TYPE.answer:
-      return { type: "answer", toIncarnation: reader.integer(), bucket: reader.integer(), answer: unpacked(reader) as HopAnswer };
+      return { type: "answer", toIncarnation: reader.integer(), bucket: reader.integer(), applied: reader.integer(), answer: unpacked(reader) as HopAnswer };
+    case TYPE.read: {
+      const message = unpacked(reader);
+      if (!isReadMessage(message)) throw new LinkError("a message about reads is not known here");
+      return { type: "read", message };
+    }
     default:
       throw new LinkError(`a message of type ${type} is not known here`);
   }

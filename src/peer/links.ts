@@ -7,8 +7,9 @@ import type { GatewayId, HopAnswer, HopRequest } from "../core/hop.ts";
 import type { Beat, HopPublish } from "../core/node.ts";
 import type { PeerMessage } from "../core/replica/types.ts";
 import type { Node } from "../core/table/commands.ts";
-import { LINK_VERSIONS, LinkError, writeAnswer, writeBeat, writeHop, writePublish, writeReplica, type LinkHello, type LinkMessage } from "./codec.ts";
+import { LINK_VERSIONS, LinkError, writeAnswer, writeBeat, writeHop, writePublish, writeRead, writeReplica, type LinkHello, type LinkMessage } from "./codec.ts";
 import { Link } from "./link.ts";
+import type { ReadMessage } from "./reads.ts";
 
 /** Back-off of a dial: a random time up to the first, doubled with each failure up to the second, in milliseconds. */
 const REDIAL_MS = 50;
@@ -150,9 +151,20 @@ export class Links {
   }
 
   /** Only to the incarnation that asked: another one would not know what is meant (B9). */
-  answer(to: GatewayId, bucket: number, answer: HopAnswer): void {
+  answer(to: GatewayId, bucket: number, applied: number, answer: HopAnswer): void {
     const peer = this.#peers.get(to.node);
-    if (peer?.link !== undefined && peer.incarnation === to.incarnation) writeAnswer(peer.link.out, to.incarnation, bucket, answer);
+    if (peer?.link !== undefined && peer.incarnation === to.incarnation) writeAnswer(peer.link.out, to.incarnation, bucket, applied, answer);
+  }
+
+  /** What is about reads; lost where there is no link. */
+  read(to: string, message: ReadMessage): void {
+    const link = this.#peers.get(to)?.link;
+    if (link !== undefined) writeRead(link.out, message);
+  }
+
+  /** There is a link to the node, and it has no more to carry than is good for replication. */
+  isFree(node: string): boolean {
+    return this.#peers.get(node)?.link?.isCrowded === false;
   }
 
   beat(to: string, beat: Beat): void {

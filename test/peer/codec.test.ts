@@ -87,7 +87,7 @@ test.each<HopAnswer>([
   { type: "broken", request: 8, generation: 1, last: 4, code: "taken_over", stored: 1n },
   { type: "stored", request: 9, offset: 12, duplicate: true },
 ])("an answer: $type", (answer) => {
-  expect(plain(through((to) => writeAnswer(to, 3, 17, answer)))).toEqual(plain({ type: "answer", bucket: 17, toIncarnation: 3, answer }));
+  expect(plain(through((to) => writeAnswer(to, 3, 17, 99, answer)))).toEqual(plain({ type: "answer", bucket: 17, toIncarnation: 3, applied: 99, answer }));
 });
 
 const publish = fc.record({

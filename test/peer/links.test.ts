@@ -94,8 +94,8 @@ test("a link that breaks is told at both ends, and made again", async () => {
 
 test("an answer goes only to the incarnation that asked", async () => {
   const [a, b] = await pair();
-  b.links.answer({ node: "a", incarnation: 2 }, 0, { type: "done", request: 1 });
-  b.links.answer({ node: "a", incarnation: 1 }, 0, { type: "done", request: 2 });
+  b.links.answer({ node: "a", incarnation: 2 }, 0, 0, { type: "done", request: 1 });
+  b.links.answer({ node: "a", incarnation: 1 }, 0, 0, { type: "done", request: 2 });
   b.links.flush();
   await a.until(() => a.messages.length > 0);
   expect(a.messages).toMatchObject([{ type: "answer", answer: { request: 2 } }]);

@@ -12,6 +12,9 @@ interface Address {
   readonly incarnation: number;
 }
 
+/** A copy whose leader was not heard for so long is not read any more (R34); in milliseconds, some heartbeats. */
+const CURRENT_MS = 3000;
+
 const NOBODY: Address = { node: "", incarnation: 0 };
 
 export class Follower {
@@ -30,6 +33,8 @@ export class Follower {
   /** An acknowledgement is due once more is durable. */
   #owes = false;
   #heardAt = -Infinity;
+  /** The leader's commit, as this epoch's Appends told it; -1: not yet. */
+  #told = -1;
 
   constructor(copy: Copy) {
     this.#copy = copy;
@@ -42,6 +47,12 @@ export class Follower {
     this.#standing = standing;
     this.#attempt = attempt;
     if (this.#startEpoch()) this.#leader = leader;
+  }
+
+  /** A member that has applied all it was told is committed, by a leader it hears: what is read here lags by the way of one message (R34). */
+  get isCurrent(): boolean {
+    const { applied, now } = this.#copy;
+    return this.#standing === "member" && this.#told >= 0 && applied >= this.#told && now - this.#heardAt < CURRENT_MS;
   }
 
   /** The table names it no more, or it leads. */
@@ -78,6 +89,7 @@ export class Follower {
     }
     this.#matched = Math.max(this.#matched, prev + entries.length);
     this.#round = Math.max(this.#round, message.round);
+    this.#told = Math.max(this.#told, message.commit);
     copy.commitTo(Math.min(message.commit, this.#matched));
     copy.applyCommitted();
     if (this.#ackable() === this.#matched) this.#acknowledge();
@@ -146,6 +158,7 @@ export class Follower {
     this.#round = 0;
     this.#owes = false;
     this.#heardAt = -Infinity;
+    this.#told = -1;
     this.#acclimation.startEpoch();
     return true;
   }

@@ -95,6 +95,11 @@ export class Replica {
     return this.#leader?.isOpen ?? false;
   }
 
+  /** Its copy may be read: it leads and is open, or follows a leader that it hears and has applied what that one said (R34). */
+  get isCurrent(): boolean {
+    return this.#leader === undefined ? this.#role === "follower" && this.#follower.isCurrent : this.#leader.isOpen;
+  }
+
   /** Its copy lacks neither state nor history (R22). */
   get whole(): boolean {
     return !this.#copy.incomplete;

@@ -57,7 +57,7 @@ export function credentialRoutes(server: Server, context: HttpContext): void {
         response: { 200: Type.Object({ device: Type.String(), credentials: Type.Array(Credential) }), ...PROBLEMS },
       },
     },
-    async (request, reply) => reply.send({ device: request.params.device, credentials: credentialsOf(node, request.params.device) }),
+    async (request, reply) => reply.send({ device: request.params.device, credentials: await credentialsOf(node, request.params.device) }),
   );
 
   server.delete(
@@ -81,8 +81,8 @@ export function credentialRoutes(server: Server, context: HttpContext): void {
 }
 
 /** What may be told of a device's credentials. @throws BellhopError `unknown_device` */
-export function credentialsOf(node: NodeApi, device: string): { readonly name: string; readonly created: string }[] {
-  const credentials = node.credentials(device);
+export async function credentialsOf(node: NodeApi, device: string): Promise<{ readonly name: string; readonly created: string }[]> {
+  const credentials = await node.credentials(device);
   if (credentials === undefined) throw new BellhopError("unknown_device");
   return credentials.map(({ name, created }) => ({ name, created: new Date(created).toISOString() }));
 }

@@ -44,7 +44,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
     async (request, reply) => {
       const { after = "", prefix = "" } = request.query;
       const limit = limitOf(request.query.limit, settings);
-      const { devices, next = null } = node.devices(after, limit, prefix);
+      const { devices, next = null } = await node.devices(after, limit, prefix);
       if (next !== null) {
         const query = new URLSearchParams({ after: next, limit: String(limit), ...(prefix === "" ? {} : { prefix }) });
         void reply.header("link", `</v1/devices?${query.toString()}>; rel="next"`);
@@ -65,7 +65,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
         response: { 200: Device, ...PROBLEMS },
       },
     },
-    async (request, reply) => reply.send(known(context, request.params.device)),
+    async (request, reply) => reply.send(await known(context, request.params.device)),
   );
 
   server.put(
@@ -87,9 +87,9 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
     async (request, reply) => {
       const { device } = request.params;
       const retain = retainOf(request.body);
-      const isNew = node.device(device) === undefined;
+      const isNew = (await node.device(device)) === undefined;
       await ask(node, { type: "create", device, ...(retain === undefined ? {} : { retain }) }, deadlineMs);
-      return reply.code(isNew ? 201 : 200).send(known(context, device));
+      return reply.code(isNew ? 201 : 200).send(await known(context, device));
     },
   );
 
@@ -113,8 +113,8 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
   );
 }
 
-function known({ node }: HttpContext, device: string) {
-  const view = node.device(device);
+async function known({ node }: HttpContext, device: string) {
+  const view = await node.device(device);
   if (view === undefined) throw new BellhopError("unknown_device");
   return deviceJson(view);
 }

@@ -36,7 +36,7 @@ export function explainRoutes(server: Server, context: HttpContext): void {
       const { device } = request.params;
       const { offset } = request.query;
       const key = request.query.key === undefined ? undefined : keyOf(request.query.key, "key");
-      const view = node.explain(device);
+      const view = await node.explain(device);
       if (view === undefined) throw new BellhopError("unknown_device");
       const { bucket, leader, epoch, members, window, followers, waits } = view;
       const positions = { commit: String(view.commit), applied: String(view.applied) };
@@ -59,7 +59,7 @@ async function explainedOffset({ node, settings }: HttpContext, view: DeviceView
   const page = await node.read(device, { after: offset - 1, limit: 1, maxBytes: settings.pageBytes });
   const entry = page.entries[0];
   if (entry?.offset !== offset) return JSON.stringify({ offset: String(offset), is: offset > page.end ? "absent" : "forgotten" });
-  const place = node.place(device, offset);
+  const place = await node.place(device, offset);
   const became = entry.type === "downlink" ? downlinkBecame(view, entry) : {};
   const about = { offset: String(offset), is: "stored", ...(place === undefined ? {} : { bucket: place.bucket, index: String(place.index) }), ...became };
   return `${JSON.stringify(about).slice(0, -1)},"entry":${entryJson(entry)}}`;

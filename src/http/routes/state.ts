@@ -4,7 +4,7 @@ import { Type } from "@fastify/type-provider-typebox";
 import type { FastifyReply } from "fastify";
 import { BellhopError } from "../../base/errors.ts";
 import { DOCUMENT_BYTES } from "../../core/stream/document.ts";
-import type { NodeApi, StateDocument } from "../../node/api.ts";
+import type { NodeApi, StateDocument, StatePair } from "../../node/api.ts";
 import { sendJson, sendProblem } from "../answers.ts";
 import { Arrival } from "../arrival.ts";
 import { ask } from "../ask.ts";
@@ -51,7 +51,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
     async (request, reply) => {
       const { device } = request.params;
       if (request.query.at !== undefined) await applied(context, device, Number(request.query.at), request.signal);
-      const { reported, desired } = documents(node, device);
+      const { reported, desired } = await documents(node, device, Number(request.query.at ?? 0));
       const tag = `"reported-${reported.version}.desired-${desired.version}"`;
       void reply.header("etag", tag);
       if (noneMatches(request.headers["if-none-match"], tag)) return (reply as FastifyReply).code(304).send();
@@ -81,7 +81,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       async (request, reply) => {
         const { device } = request.params;
         const which = request.query.document ?? "desired";
-        const current = node.state(device)?.[which].version ?? 0;
+        const current = (await node.state(device))?.[which].version ?? 0;
         const ifVersion = request.headers["if-none-match"] === "*" ? 0 : wantedVersion(request.headers["if-match"], which, current);
         if (ifVersion === "none") return sendProblem(reply, "version_conflict", `If-Match names no version of ${which}.`);
         const document = objectOf(request.body);
@@ -94,10 +94,10 @@ export function stateRoutes(server: Server, context: HttpContext): void {
   }
 }
 
-function documents(node: NodeApi, device: string): { readonly reported: StateDocument; readonly desired: StateDocument } {
-  const state = node.state(device);
+async function documents(node: NodeApi, device: string, at: number): Promise<StatePair> {
+  const state = await node.state(device, at);
   if (state !== undefined) return state;
-  if (node.device(device) === undefined) throw new BellhopError("unknown_device");
+  if ((await node.device(device)) === undefined) throw new BellhopError("unknown_device");
   return { reported: EMPTY, desired: EMPTY };
 }
 
@@ -130,14 +130,18 @@ function objectOf(body: unknown): Uint8Array {
   return body;
 }
 
-async function applied(context: HttpContext, device: string, offset: number, signal: AbortSignal): Promise<void> {
-  const reached = (): boolean => (context.node.device(device)?.end ?? 0) >= offset;
-  if (reached()) return;
-  const arrival = new Arrival(context.node, context.followers, device, undefined);
+/** Waits until the device's stream has come so far. @throws BellhopError `deadline` */
+async function applied({ node, followers, settings, stopping }: HttpContext, device: string, offset: number, signal: AbortSignal): Promise<void> {
+  const end = async (): Promise<number> => (await node.device(device))?.end ?? 0;
+  if ((await end()) >= offset) return;
+  const deadline = performance.now() + settings.maxLongPollSeconds * 1000;
+  const arrival = new Arrival(node, followers, device, undefined);
   try {
-    if (!reached()) await arrival.past(offset - 1, context.settings.maxLongPollSeconds * 1000, signal, context.stopping);
+    while ((await end()) < offset) {
+      const came = await arrival.past(offset - 1, Math.max(0, deadline - performance.now()), signal, stopping);
+      if (!came) throw new BellhopError("deadline", `Offset ${offset} has not come.`);
+    }
   } finally {
     arrival.close();
   }
-  if (!reached()) throw new BellhopError("deadline", `Offset ${offset} has not come.`);
 }

@@ -68,14 +68,14 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       const types = typesOf(query.type);
       const { accept } = request.headers;
       if (request.method === "GET" && accepts("text/event-stream", accept)) {
-        const after = positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
+        const after = await positionOf(context, device, lastEventId(request.headers["last-event-id"]) ?? query.after);
         const arrival = new Arrival(node, followers, device, types);
         reply.hijack();
         void follow(context, reply.raw, { device, after, types, arrival, ended: request.access.ended });
         return reply;
       }
 
-      const after = positionOf(context, device, query.after);
+      const after = await positionOf(context, device, query.after);
       if (request.method === "GET" && accepts(NDJSON_TYPE, accept)) {
         const first = await node.read(device, { after, limit: 1, maxBytes: settings.pageBytes, ...(types === undefined ? {} : { types }) });
         followers.take();
@@ -98,8 +98,8 @@ function isEmpty(page: StreamPage): boolean {
   return page.entries.length === 0 && page.gap === undefined;
 }
 
-function positionOf(context: HttpContext, device: string, after: string | undefined): number {
-  return after === "end" ? (context.node.device(device)?.end ?? 0) : Number(after ?? 0);
+async function positionOf(context: HttpContext, device: string, after: string | undefined): Promise<number> {
+  return after === "end" ? ((await context.node.device(device))?.end ?? 0) : Number(after ?? 0);
 }
 
 function lastEventId(header: string | string[] | undefined): string | undefined {
