@@ -3,9 +3,11 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { BellhopError } from "./base/errors.ts";
 import { hostAndPort, type Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
 import { EtcdControl } from "./control/etcd.ts";
+import { joinCluster } from "./control/joining.ts";
 import type { ControlLog } from "./control/port.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { startDeviceServer } from "./device/server.ts";
@@ -98,12 +100,16 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
   };
   /** What a node does that finds itself departed: it drops its roles and registers anew (R4), as if its process had been started again. */
   const startAnew = async (): Promise<void> => {
-    try {
-      await current.abandon();
+    await current.abandon();
+    while (!closed) {
       await sleep(ANEW_MS * Math.random());
-      if (!closed) current = await start();
-    } catch (error) {
-      failed(error as Error);
+      try {
+        if (!closed) current = await start();
+        return;
+      } catch (error) {
+        if (!(error instanceof BellhopError && error.code === "deadline")) return failed(error as Error);
+        log.warn({ code: "control_log_away" }, `${error.detail} The node starts anew when it does`); // R15: the others go on meanwhile
+      }
     }
   };
   let current = await start();
@@ -139,6 +145,7 @@ async function startIncarnation(
   try {
     const control = given ?? (isAlone ? await EmbeddedControl.open(directory) : etcdControl(settings));
     if (given === undefined) undo.unshift(() => control.close());
+    const keeper = control instanceof EtcdControl ? await joinCluster(control, directory, settings.cluster) : undefined;
     const links = isAlone ? undefined : await Links.listen({ cluster: settings.cluster, node: settings.node, listen: hostAndPort(settings.peer), tls: peerTls(settings), log: (peer, what) => log.info({ code: "link", peer }, what) });
     if (links !== undefined) undo.unshift(() => links.close());
     const peerAddress = links === undefined ? "" : withPort(settings.peer, links.port);
@@ -159,6 +166,7 @@ async function startIncarnation(
         directory,
         minFreeBytes: settings.minFreeBytes,
         control,
+        keeper,
         limits: limitsOf(settings),
         checkpoints: {
           seconds: settings.checkpointSeconds,
@@ -229,7 +237,8 @@ async function startIncarnation(
   }
 }
 
-function etcdControl(settings: Settings): EtcdControl {
+/** The etcd that the settings name. */
+export function etcdControl(settings: Settings): EtcdControl {
   return new EtcdControl(settings.cluster, {
     endpoints: settings.etcd.split(","),
     user: settings.etcdUser === "" ? undefined : settings.etcdUser,

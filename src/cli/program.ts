@@ -8,6 +8,7 @@ import { clusterCommand } from "./cluster.ts";
 import { completeCommand, completionCommand } from "./complete.ts";
 import { configCommand } from "./config.ts";
 import { devCommand } from "./dev.ts";
+import { controlCommand } from "./control.ts";
 import { deviceCommand } from "./device.ts";
 import { drainCommand } from "./drain.ts";
 import { CliError, EXIT } from "./exit.ts";
@@ -25,7 +26,7 @@ import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { statusCommand } from "./status.ts";
 
-const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, clusterCommand, drainCommand, removeCommand, recoverCommand, deviceCommand, keyCommand, inspectCommand, benchCommand, checkCommand, configCommand, completionCommand];
+const COMMANDS = [startCommand, devCommand, simulateCommand, publishCommand, followCommand, stateCommand, explainCommand, statusCommand, clusterCommand, drainCommand, removeCommand, recoverCommand, controlCommand, deviceCommand, keyCommand, inspectCommand, benchCommand, checkCommand, configCommand, completionCommand];
 
 export function createProgram(): Command {
   const program = new Command("bellhop")

@@ -114,6 +114,7 @@ function startFailure(error: unknown, data: string): unknown {
   if (error instanceof StorageError && error.code === "locked") return new CliError("inUse", "locked", error.message, "", "stop that process, or choose another directory: bellhop start --data DIR");
   if (error instanceof StorageError) return new CliError("unhealthy", error.code, error.message, "", `bellhop inspect log --data ${data}`);
   if (error instanceof CertificateError) return new CliError("usage", "bad_certificate", error.message, "", "bellhop config show --effective");
+  if (error instanceof BellhopError && error.code === "deadline") return new CliError("later", "not_started", error.detail, "a node needs the control log to start", "start etcd, or check --etcd and its certificates; then start the node again");
   if (error instanceof BellhopError) return new CliError("unhealthy", "not_started", error.detail);
   return error;
 }

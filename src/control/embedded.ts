@@ -10,6 +10,7 @@ import { BellhopError } from "../base/errors.ts";
 import type { Command } from "../core/table/commands.ts";
 import { archiveName, encodeEntry, makeFolder, readLog, readSnapshot, writeLog, writeSnapshot } from "./file.ts";
 import { Journal } from "./journal.ts";
+import { readKept } from "./kept.ts";
 import { Leases } from "./leases.ts";
 import type { ControlEntry, ControlLog, ControlSnapshot, ControlWatcher } from "./port.ts";
 
@@ -50,6 +51,8 @@ export class EmbeddedControl implements ControlLog {
   static async open(dataDirectory: string): Promise<EmbeddedControl> {
     const folder = await makeFolder(dataDirectory);
     const path = join(folder, "log");
+    const joined = await readKept(dataDirectory);
+    if (joined !== undefined) throw new BellhopError("internal", `${dataDirectory} belongs to the cluster ${joined.cluster}: start it with --cluster ${joined.cluster} and --etcd.`);
     const snapshot = await readSnapshot(folder);
     const { after, entries } = (await readLog(path)) ?? { after: 0, entries: [] };
     const last = after + entries.length;

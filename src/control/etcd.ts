@@ -26,6 +26,8 @@ const LATE_MAX = 3;
 /** Tries to take a lease's key from an earlier incarnation. */
 const CLAIMS_MAX = 5;
 
+type Call = <T>(path: string, body: object) => Promise<T>;
+
 interface Pointer {
   readonly position: number;
   readonly parts: number;
@@ -37,6 +39,8 @@ export class EtcdControl implements ControlLog {
   readonly #watches = new Set<Watch>();
   /** etcd's ids of the leases taken here. */
   readonly #leases = new Map<string, string>();
+  /** etcd's own id, once it has answered: an empty one at the same address is not the one that has the log. */
+  #etcdId: string | undefined;
   #closed = false;
 
   /** @param cluster part of every key: clusters may share an etcd */
@@ -48,7 +52,7 @@ export class EtcdControl implements ControlLog {
   async append(id: string, commands: readonly Command[]): Promise<void> {
     this.#refuseClosed();
     const key = encode(`${this.#prefix}log/${id}`);
-    await this.#etcd.call<TxnAnswer>("/v3/kv/txn", {
+    await this.#call<TxnAnswer>("/v3/kv/txn", {
       compare: [{ key, target: "CREATE", create_revision: "0", result: "EQUAL" }],
       success: [{ request_put: { key, value: encode(JSON.stringify(commands)) } }],
     });
@@ -56,7 +60,7 @@ export class EtcdControl implements ControlLog {
 
   watch(from: number, watcher: ControlWatcher): { close(): void } {
     this.#refuseClosed();
-    const watch = new Watch(this.#etcd, this.#prefix, from, watcher);
+    const watch = new Watch(this.#etcd, this.#call, this.#prefix, from, watcher);
     this.#watches.add(watch);
     return {
       close: () => {
@@ -81,18 +85,34 @@ export class EtcdControl implements ControlLog {
     const before = await this.#range(key);
     const old = pointerIn(before);
     if (old !== undefined && old.position >= position) return;
-    const parts = Math.max(1, Math.ceil(state.length / PART_BYTES));
-    for (let part = 0; part < parts; part += 1) {
-      const value = Buffer.from(state.subarray(part * PART_BYTES, (part + 1) * PART_BYTES)).toString("base64");
-      await this.#etcd.call("/v3/kv/put", { key: encode(this.#part(position, part)), value });
-    }
-    const { succeeded } = await this.#etcd.call<TxnAnswer>("/v3/kv/txn", {
+    const parts = await this.#putParts(position, state);
+    const { succeeded } = await this.#call<TxnAnswer>("/v3/kv/txn", {
       compare: [{ key: encode(key), target: "MOD", mod_revision: before.kvs?.[0]?.mod_revision ?? "0", result: "EQUAL" }],
-      success: [{ request_put: { key: encode(key), value: encode(JSON.stringify({ position, parts } satisfies Pointer)) } }], // the pointer last (R10)
+      success: [this.#pointTo({ position, parts })], // the pointer last (R10)
     });
     if (succeeded !== true) return; // another node stored one meanwhile
     if (old !== undefined) await this.#deleteRange(`${this.#prefix}snapshot/${old.position}/`);
     await this.#deleteLog(position);
+  }
+
+  /** No node has ever written to this cluster's log. */
+  async isEmpty(): Promise<boolean> {
+    const { succeeded } = await this.#call<TxnAnswer>("/v3/kv/txn", { compare: this.#untouched() });
+    return succeeded === true;
+  }
+
+  /**
+   * Begins the log with a table that was folded elsewhere (E5). Its position becomes etcd's revision of now: everything appended later is behind it.
+   * @throws BellhopError `exists` where the cluster has a log
+   */
+  async begin(state: Uint8Array): Promise<void> {
+    const { header } = await this.#range(`${this.#prefix}snapshot`);
+    const position = Number(header.revision);
+    const parts = await this.#putParts(position, state);
+    const { succeeded } = await this.#call<TxnAnswer>("/v3/kv/txn", { compare: this.#untouched(), success: [this.#pointTo({ position, parts })] });
+    if (succeeded === true) return;
+    await this.#deleteRange(`${this.#prefix}snapshot/${position}/`);
+    throw new BellhopError("exists", "The cluster has a control log in this etcd.");
   }
 
   async lease(node: string, incarnation: number, ttlMs: number): Promise<number> {
@@ -102,7 +122,7 @@ export class EtcdControl implements ControlLog {
     let id = this.#leases.get(name);
     let seconds = id === undefined ? 0 : await this.#renew(id);
     if (seconds === 0) {
-      const granted = await this.#etcd.call<{ ID: string; TTL: string }>("/v3/lease/grant", { TTL: String(Math.ceil(ttlMs / 1000)) });
+      const granted = await this.#call<{ ID: string; TTL: string }>("/v3/lease/grant", { TTL: String(Math.ceil(ttlMs / 1000)) });
       ({ ID: id } = granted);
       seconds = Math.min(Number(granted.TTL), Math.ceil(ttlMs / 1000));
       this.#leases.set(name, id);
@@ -130,7 +150,7 @@ export class EtcdControl implements ControlLog {
 
   /** Seconds left, or 0 where the lease is gone. */
   async #renew(id: string): Promise<number> {
-    const { result } = await this.#etcd.call<{ result?: { TTL?: string } }>("/v3/lease/keepalive", { ID: id });
+    const { result } = await this.#call<{ result?: { TTL?: string } }>("/v3/lease/keepalive", { ID: id });
     return Number(result?.TTL ?? 0);
   }
 
@@ -140,7 +160,7 @@ export class EtcdControl implements ControlLog {
     for (let tries = 0; tries < CLAIMS_MAX; tries += 1) {
       const held = (await this.#range(key)).kvs?.[0];
       if (held !== undefined && Number(bytes(held).toString()) > incarnation) return;
-      const { succeeded } = await this.#etcd.call<TxnAnswer>("/v3/kv/txn", {
+      const { succeeded } = await this.#call<TxnAnswer>("/v3/kv/txn", {
         compare: [{ key: encode(key), target: "MOD", mod_revision: held?.mod_revision ?? "0", result: "EQUAL" }],
         success: [{ request_put: { key: encode(key), value: encode(String(incarnation)), lease } }],
       });
@@ -149,23 +169,52 @@ export class EtcdControl implements ControlLog {
     throw new BellhopError("deadline", `The lease of node ${node} is contended.`);
   }
 
+  /** Guards of a transaction: neither a snapshot nor an entry is there. */
+  #untouched(): object[] {
+    const log = `${this.#prefix}log/`;
+    const isAbsent = { target: "CREATE", create_revision: "0", result: "EQUAL" };
+    return [{ key: encode(`${this.#prefix}snapshot`), ...isAbsent }, { key: encode(log), range_end: encode(prefixEnd(log)), ...isAbsent }];
+  }
+
+  async #putParts(position: number, state: Uint8Array): Promise<number> {
+    const parts = Math.max(1, Math.ceil(state.length / PART_BYTES));
+    for (let part = 0; part < parts; part += 1) {
+      const value = Buffer.from(state.subarray(part * PART_BYTES, (part + 1) * PART_BYTES)).toString("base64");
+      await this.#call("/v3/kv/put", { key: encode(this.#part(position, part)), value });
+    }
+    return parts;
+  }
+
+  #pointTo(pointer: Pointer): object {
+    return { request_put: { key: encode(`${this.#prefix}snapshot`), value: encode(JSON.stringify(pointer)) } };
+  }
+
+  /** @throws BellhopError `deadline` where another etcd answers than before: it would take changes that no running node folds (E5) */
+  readonly #call = async <T>(path: string, body: object): Promise<T> => {
+    const answer = await this.#etcd.call<T & { readonly header?: { readonly cluster_id?: string } }>(path, body);
+    const id = answer.header?.cluster_id;
+    this.#etcdId ??= id;
+    if (id !== undefined && id !== this.#etcdId) throw new BellhopError("deadline", "Another etcd answers at the address of the one that has the control log.");
+    return answer;
+  };
+
   async #deleteLog(position: number): Promise<void> {
     const prefix = `${this.#prefix}log/`;
     for (;;) {
-      const { kvs = [] } = await this.#etcd.call<RangeAnswer>("/v3/kv/range", {
+      const { kvs = [] } = await this.#call<RangeAnswer>("/v3/kv/range", {
         key: encode(prefix), range_end: encode(prefixEnd(prefix)), max_create_revision: String(position), keys_only: true, limit: String(DELETES),
       });
       if (kvs.length === 0) return;
-      await this.#etcd.call("/v3/kv/txn", { success: kvs.map(({ key }) => ({ request_delete_range: { key } })) });
+      await this.#call("/v3/kv/txn", { success: kvs.map(({ key }) => ({ request_delete_range: { key } })) });
     }
   }
 
   async #deleteRange(prefix: string): Promise<void> {
-    await this.#etcd.call("/v3/kv/deleterange", { key: encode(prefix), range_end: encode(prefixEnd(prefix)) });
+    await this.#call("/v3/kv/deleterange", { key: encode(prefix), range_end: encode(prefixEnd(prefix)) });
   }
 
   #range(key: string, end?: string): Promise<RangeAnswer> {
-    return this.#etcd.call<RangeAnswer>("/v3/kv/range", { key: encode(key), ...(end === undefined ? {} : { range_end: encode(end) }) });
+    return this.#call<RangeAnswer>("/v3/kv/range", { key: encode(key), ...(end === undefined ? {} : { range_end: encode(end) }) });
   }
 
   #part(position: number, part: number): string {
@@ -179,13 +228,15 @@ export class EtcdControl implements ControlLog {
  */
 class Watch {
   readonly #etcd: EtcdGateway;
+  readonly #call: Call;
   readonly #prefix: string;
   readonly #watcher: ControlWatcher;
   readonly #abort = new AbortController();
   #last: number;
 
-  constructor(etcd: EtcdGateway, prefix: string, from: number, watcher: ControlWatcher) {
+  constructor(etcd: EtcdGateway, call: Call, prefix: string, from: number, watcher: ControlWatcher) {
     this.#etcd = etcd;
+    this.#call = call;
     this.#prefix = prefix;
     this.#watcher = watcher;
     this.#last = from;
@@ -217,7 +268,7 @@ class Watch {
     const prefix = `${this.#prefix}log/`;
     let revision: string | undefined;
     for (;;) {
-      const page = await this.#etcd.call<TxnAnswer>("/v3/kv/txn", {
+      const page = await this.#call<TxnAnswer>("/v3/kv/txn", {
         success: [
           { request_range: { key: encode(`${this.#prefix}snapshot`), ...(revision === undefined ? {} : { revision }) } },
           {

@@ -2,6 +2,7 @@
 //
 //   log                      a head line, then a line for each entry after the head's `after`
 //   snapshot                 a line {"v","position","bytes","crc"}, then the state's bytes; absent at first
+//   kept                     of a node in a cluster: its copy of the cluster's control log, in the snapshot's form (kept.ts)
 //   archive/FIRST-LAST.log   in the log's form: entries that a snapshot has taken the place of, kept so that any past routing can be
 //                            explained (C9); two may overlap after a crash
 //
@@ -91,28 +92,43 @@ function decodeLines(bytes: Buffer, path: string): (Line | undefined)[] {
 }
 
 export async function readSnapshot(folder: string): Promise<ControlSnapshot> {
-  const path = join(folder, "snapshot");
-  const bytes = await readIfThere(path);
-  if (bytes === undefined) return { position: 0, state: new Uint8Array() };
-  const feed = bytes.indexOf(LINE_FEED);
-  const state = new Uint8Array(bytes.subarray(feed + 1));
-  const head = parseHead(bytes.subarray(0, Math.max(0, feed)).toString());
-  if (head !== undefined && head.v !== FORMAT) throw newer(path, head.v);
-  if (head === undefined || head.bytes !== state.length || head.crc !== checksum(state)) throw damaged(path, "its checksum does not agree");
-  return { position: head.position, state };
-}
-
-function parseHead(text: string): { v: number; position: number; bytes: number; crc: string } | undefined {
-  try {
-    return JSON.parse(text) as { v: number; position: number; bytes: number; crc: string };
-  } catch {
-    return undefined;
-  }
+  const found = await readState<{ position: number }>(join(folder, "snapshot"));
+  return found === undefined ? { position: 0, state: new Uint8Array() } : { position: found.head.position, state: found.state };
 }
 
 export async function writeSnapshot(folder: string, { position, state }: ControlSnapshot): Promise<void> {
-  const head = JSON.stringify({ v: FORMAT, position, bytes: state.length, crc: checksum(state) });
-  await writeWhole(folder, "snapshot", [Buffer.from(`${head}\n`), state]);
+  await writeState(folder, "snapshot", { position }, state);
+}
+
+interface StateHead {
+  readonly v: number;
+  readonly bytes: number;
+  readonly crc: string;
+}
+
+/** A state behind its head line; undefined where there is none. @throws BellhopError on damage and on an unknown version */
+export async function readState<Head extends object>(path: string): Promise<{ readonly head: Head; readonly state: Uint8Array } | undefined> {
+  const bytes = await readIfThere(path);
+  if (bytes === undefined) return undefined;
+  const feed = bytes.indexOf(LINE_FEED);
+  const state = new Uint8Array(bytes.subarray(feed + 1));
+  const head = parseHead<Head>(bytes.subarray(0, Math.max(0, feed)).toString());
+  if (head !== undefined && head.v !== FORMAT) throw newer(path, head.v);
+  if (head === undefined || head.bytes !== state.length || head.crc !== checksum(state)) throw damaged(path, "its checksum does not agree");
+  return { head, state };
+}
+
+export async function writeState(folder: string, name: string, more: object, state: Uint8Array): Promise<void> {
+  const head = JSON.stringify({ v: FORMAT, ...more, bytes: state.length, crc: checksum(state) });
+  await writeWhole(folder, name, [Buffer.from(`${head}\n`), state]);
+}
+
+function parseHead<Head extends object>(text: string): (StateHead & Head) | undefined {
+  try {
+    return JSON.parse(text) as StateHead & Head;
+  } catch {
+    return undefined;
+  }
 }
 
 /** @param name the file's path within the folder; its entries are the ones after `after`. Answers its size in bytes. */

@@ -3,6 +3,7 @@
 import { randomInt } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BellhopError } from "../base/errors.ts";
+import type { Keeper } from "../control/kept.ts";
 import type { ControlEntry, ControlLog } from "../control/port.ts";
 import type { Command, NodeAddress } from "../core/table/commands.ts";
 import { Table, type TableChange } from "../core/table/table.ts";
@@ -57,6 +58,8 @@ export class Membership {
   incarnation = 0;
   readonly #control: ControlLog;
   readonly #events: MembershipEvents;
+  /** Keeps the table on this node's disk; undefined where the control log is this machine's. */
+  readonly #keeper: Keeper | undefined;
   readonly #watch: { close(): void };
   readonly #snapshotAt: number;
   /** Id of this node, once it registers. */
@@ -72,8 +75,9 @@ export class Membership {
   #closed = false;
   #waiters: { readonly until: () => boolean; readonly resolve: () => void }[] = [];
 
-  private constructor(control: ControlLog, table: Table, events: MembershipEvents) {
+  private constructor(control: ControlLog, table: Table, events: MembershipEvents, keeper: Keeper | undefined) {
     this.#control = control;
+    this.#keeper = keeper;
     this.table = table;
     this.#snapshotAt = table.position;
     this.#events = events;
@@ -90,9 +94,9 @@ export class Membership {
   }
 
   /** Follows the control log from its snapshot on. */
-  static async follow(control: ControlLog, events: MembershipEvents): Promise<Membership> {
+  static async follow(control: ControlLog, events: MembershipEvents, keeper?: Keeper): Promise<Membership> {
     const snapshot = await control.snapshot();
-    return new Membership(control, Table.restore(snapshot.position, snapshot.state), events);
+    return new Membership(control, Table.restore(snapshot.position, snapshot.state), events, keeper);
   }
 
   /** Registers a new incarnation of this node; resolves when the table shows it. */
@@ -105,12 +109,23 @@ export class Membership {
       await this.#control.append(this.#registrationId, [{ type: "register", seen, ...registration }]);
       await this.#until(() => (this.table.nodes.get(registration.node)?.incarnation ?? 0) > seen);
       if (this.table.nodes.get(registration.node)?.registration !== this.#registrationId) continue;
+      this.#refuseStale();
       this.incarnation = seen + 1;
       this.#keepLease();
       if (this.table.position - this.#snapshotAt >= TRIM_EVERY) await this.#control.trim({ position: this.table.position, state: this.table.snapshot() });
       return;
     }
     throw new BellhopError("internal", `Another process registers as node ${registration.node}; give this one another --node, or stop the other.`);
+  }
+
+  /** An etcd that was put back to an earlier time has forgotten governments that acted since: what was answered then is not safe under older ones (E5). */
+  #refuseStale(): void {
+    const known = this.#keeper?.version ?? 0;
+    if (this.table.version >= known) return;
+    throw new BellhopError(
+      "internal",
+      `The control log in etcd is older (version ${this.table.version}) than what this node's disk has seen (${known}): it was put back from a copy. Empty it and restore it from the nodes: bellhop control import.`,
+    );
   }
 
   /** Resolves when the cluster has its table: a new one is made as soon as enough nodes have registered (R3). `waits` is told how many there are, as they come. */
@@ -170,6 +185,7 @@ export class Membership {
     clearInterval(this.#lease);
     this.#watch.close();
     await this.#appending;
+    await this.#keeper?.stop();
   }
 
   #fold(change: TableChange): void {
@@ -179,6 +195,7 @@ export class Membership {
     } else if (this.incarnation > 0 && self?.state === "departed") {
       this.#events.over("the others had not heard this node for too long and went on without it"); // R4
     }
+    this.#keeper?.changed(this.table);
     this.#events.changed(change);
     this.#waiters = this.#waiters.filter((waiter) => {
       const isOver = waiter.until();

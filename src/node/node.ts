@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 
 import { BellhopError } from "../base/errors.ts";
+import type { Keeper } from "../control/kept.ts";
 import type { ControlLog } from "../control/port.ts";
 import type { DeviceLine, DeviceSocket, GatewayAnswer, GatewayRequest, Hello } from "../core/gateway/types.ts";
 import type { GatewayId } from "../core/hop.ts";
@@ -48,6 +49,8 @@ export interface NodeOptions {
   readonly directory: string;
   readonly minFreeBytes: number;
   readonly control: ControlLog;
+  /** Keeps the control log's fold on this node's disk. */
+  readonly keeper: Keeper | undefined;
   readonly limits: NodeLimits;
   readonly checkpoints: CheckpointLimits;
   readonly retention: RetentionLimits;
@@ -144,7 +147,7 @@ export class RunningNode implements NodeApi {
         started.node?.host.stop();
         options.over(why);
       },
-    });
+    }, options.keeper);
     const incomplete = recovery.copies.filter((copy) => copy.incomplete).map((copy) => copy.bucket);
     await membership.register({ node: id, store: recovery.storeId, clean: recovery.clean, incomplete, address, zone });
     const copies = recovery.clean ? recovery.copies : await markIncomplete(storage, membership.table, id);
