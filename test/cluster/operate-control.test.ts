@@ -3,9 +3,9 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startEtcd, type EtcdCluster } from "../../bench/etcd.ts";
 import { freePort } from "../../bench/processes.ts";
 import { bellhop } from "../cli/command.ts";
-import { startEtcd, type EtcdCluster } from "../control/etcd-server.ts";
 import { NodeProcess, testFolder } from "../faults/node.ts";
 import { eventually, PATIENCE_MS } from "./eventually.ts";
 

@@ -5,8 +5,8 @@ import { once } from "node:events";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
+import { findEtcd } from "../../bench/etcd.ts";
 import { collect, ROOT } from "../cli/command.ts";
-import { findEtcd } from "../control/etcd-server.ts";
 import { testFolder } from "../faults/node.ts";
 
 const PAGE = join(ROOT, "docs/operating.md");
