@@ -69,7 +69,7 @@ export class Link {
     if (this.out.at === 0 || this.#ended) return;
     this.#sentAt = performance.now();
     if (this.#silentSince === 0) this.#silentSince = this.#sentAt;
-    if (this.#keepAliveMs !== 0) this.#answerTimer ??= setTimeout(() => this.#look(), ANSWER_MS);
+    if (this.#keepAliveMs !== 0) this.#answerTimer ??= setTimeout(() => this.#look(0), ANSWER_MS);
     this.#socket.write(Buffer.from(this.out.written));
     this.out.clear();
   }
@@ -131,15 +131,15 @@ export class Link {
     this.flush();
   }
 
-  /** A half-open connection tells nothing by itself: after a silence it is asked, after as much again given up. */
-  #look(): void {
+  /** A half-open connection tells nothing by itself: after a silence it is asked, after as much again given up. @param asked the silence that a PING went out for; 0: none. */
+  #look(asked: number): void {
     this.#answerTimer = undefined;
-    if (this.#silentSince === 0) return;
-    const silentMs = performance.now() - this.#silentSince;
-    if (silentMs >= 2 * ANSWER_MS) return this.end(silent());
-    const isAsked = silentMs >= ANSWER_MS;
-    this.#answerTimer = setTimeout(() => this.#look(), (isAsked ? 2 : 1) * ANSWER_MS - silentMs);
-    if (isAsked) this.#ping();
+    const since = this.#silentSince;
+    if (since === 0) return;
+    if (since === asked) return this.end(silent());
+    const leftMs = since + ANSWER_MS - performance.now();
+    this.#answerTimer = setTimeout(() => this.#look(leftMs > 0 ? 0 : since), leftMs > 0 ? leftMs : ANSWER_MS);
+    if (leftMs <= 0) this.#ping();
   }
 
   /** Its certificate was looked at, and refused. */
