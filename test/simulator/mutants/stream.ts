@@ -102,11 +102,11 @@ export const streamMutants: Mutant[] = [
     budget: 200,
   },
   {
-    name: "what a gateway asks again is not recognised",
+    name: "a new leader does not know what a gateway asks again",
     rule: "R30",
-    file: `${STREAM}/machine.ts`,
-    find: "const given = this.resends.find(gateway, number);",
-    replace: "const given = this.index < 0 ? this.resends.find(gateway, number) : undefined;",
+    file: `${STREAM}/resends.ts`,
+    find: "return number < sender.floor ? 0 : sender.offsets.get(number);",
+    replace: "return undefined;",
     budget: 400,
   },
   {
