@@ -101,7 +101,11 @@ export class Model {
       case COMMAND.removeCredential: {
         const device = this.devices.get(command.device);
         if (device !== undefined) device.credentials = device.credentials.filter(({ name }) => name !== command.name);
+        return;
       }
+      case COMMAND.unkeyed:
+      case COMMAND.forgetGateway:
+        throw new Error("The model does not know publishes without a key: their tests are in resends.test.ts.");
     }
   }
 
