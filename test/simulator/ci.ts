@@ -35,7 +35,7 @@ const { values: options } = parseArgs({
 /** Seeds that every mutant runs on: fixed, so that the counts in the table can be compared. */
 const MUTANT_SEEDS_FROM = 1;
 /** Milliseconds for all mutants: what has not run its budget of seeds by then is named as unfinished, and is no survivor: a slow machine fails no run. */
-const MUTANTS_WITHIN_MS = 900_000;
+const MUTANTS_WITHIN_MS = 480_000;
 /** Fresh seeds that may fail in any case where a share is tolerated: few seeds say little about a share. */
 const FEW = 2;
 /** Fresh seeds that a worker runs at a time. */
