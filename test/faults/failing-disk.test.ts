@@ -24,7 +24,7 @@ test.each<{ readonly what: string; readonly fault: (data: string) => Fault; read
   await node.publish("before", "x");
   await node.stop();
   // The first checkpoint comes well after the start, however slow the machine is.
-  node = await NodeProcess.start(data, { flags: [...flags.slice(0, 2), "--checkpoint-seconds", "8"], through: failing(fault(data)) });
+  node = await NodeProcess.start(data, { flags: [...flags.slice(0, 2), "--checkpoint-seconds", "4"], through: failing(fault(data)) });
   const load = new Load(node);
   const { code, stdout } = await node.ended();
   expect(code).toBe(EXIT.stopped.code);
