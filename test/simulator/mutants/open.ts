@@ -13,4 +13,5 @@ export const OPEN: ReadonlyMap<string, string> = new Map([
   ["an idle line is not asked again", "a line that was taken over or broken while it was idle mostly has something to say soon, and attaches then; the gateway's tests catch it"],
   ["presence of before an accepted loss stays up", "an accepted loss onto a copy of before a socket's end is rare: seed 602 met it; the streams' tests catch it"],
   ["a rehop sends what is not yet sent before what is sent again", "was caught at seed 73 until devices and gateways ask in another order; a gap makes the line attach again, which mends it"],
+  ["a closed socket's presence stays up", "was caught at seed 1 until what a gateway asks again took its place: no seed of 581 showed it; the gateway's own tests do"],
 ]);
