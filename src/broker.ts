@@ -3,8 +3,9 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { hostAndPort, withPort } from "./base/address.ts";
 import { BellhopError } from "./base/errors.ts";
-import { hostAndPort, type Settings } from "./config.ts";
+import type { Settings } from "./config.ts";
 import { EmbeddedControl } from "./control/embedded.ts";
 import { EtcdControl } from "./control/etcd.ts";
 import { joinCluster } from "./control/joining.ts";
@@ -199,6 +200,7 @@ async function startIncarnation(
     const http = await startHttpServer({ node, settings, log, metrics, certificates });
     reloader.watch();
     const loop = new LoopWatch(log); // from here on: a start may keep the loop for long
+    undo.unshift(async () => loop.stop());
     const build: Reading = { labels: { version: version(), node: settings.node, runtime: process.version }, value: 1 };
     const readings = (): Readings => together({ build_info: [build] }, node.readings(), loop.readings(), device.readings(), http.readings());
     log.info({ code: "ready", http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
@@ -218,11 +220,7 @@ async function startIncarnation(
       drain,
       async close() {
         await drain();
-        loop.stop();
-        await node.stop();
-        await links?.close();
-        if (given === undefined) await control.close();
-        await storage.close();
+        for (const step of undo) await step();
       },
       async abandon() {
         reloader.close();
@@ -256,10 +254,6 @@ function peerTls(settings: Settings): LinksTls | undefined {
 
 function pem(path: string): string | undefined {
   return path === "" ? undefined : readFileSync(path, "utf8");
-}
-
-function withPort(address: string, port: number): string {
-  return `${address.slice(0, address.lastIndexOf(":"))}:${port}`;
 }
 
 /** The settings as the core's limits, each with its unit there. */

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { hostAndPort } from "./base/address.ts";
 import { nearest } from "./base/near.ts";
 
 const KiB = 1024;
@@ -326,12 +327,6 @@ export function settingsWith(chosen: Partial<Settings>): Settings {
 
 export function defaults(): Settings {
   return Object.fromEntries(SETTING_NAMES.map((name) => [name, SETTINGS[name].default])) as Settings;
-}
-
-/** `[::1]:4800` → host `::1`, port 4800. */
-export function hostAndPort(address: string): { readonly host: string; readonly port: number } {
-  const colon = address.lastIndexOf(":");
-  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, "$1"), port: Number(address.slice(colon + 1)) };
 }
 
 function isSetting(name: string): name is SettingName {

@@ -3,7 +3,7 @@
 import { createConnection } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { hostAndPort } from "../../src/config.ts";
+import { hostAndPort } from "../../src/base/address.ts";
 import { encodeBody } from "../../src/wire/body.ts";
 import { PROTOCOL, readFromBroker, writeHello, writePublish, type FromBroker, type WelcomeFrame } from "../../src/wire/device.ts";
 import { Deframer } from "../../src/wire/frame.ts";

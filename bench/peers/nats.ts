@@ -2,6 +2,7 @@
 
 import { createConnection, type Socket } from "node:net";
 
+import { hostAndPort } from "../../src/base/address.ts";
 import type { Driver } from "../load/driver.ts";
 import type { LoadPlan } from "../load/plan.ts";
 
@@ -23,8 +24,7 @@ interface NatsEvents {
 /** Connects and subscribes to `inbox`; resolves once the server has answered a PING. */
 export function connectNats(at: string, inbox: string, events: NatsEvents): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const colon = at.lastIndexOf(":");
-    const socket = createConnection({ host: at.slice(0, colon), port: Number(at.slice(colon + 1)), noDelay: true });
+    const socket = createConnection({ ...hostAndPort(at), noDelay: true });
     const fail = (why: string): void => {
       reject(new Error(why));
       events.failed(why);

@@ -2,6 +2,7 @@
 
 import { createConnection, type Socket } from "node:net";
 
+import { hostAndPort } from "../../src/base/address.ts";
 import type { Driver } from "../load/driver.ts";
 import type { LoadPlan } from "../load/plan.ts";
 
@@ -12,10 +13,9 @@ const ZERO = 0x30;
 const NINE = 0x39;
 
 export function redisDriver(plan: LoadPlan): Driver {
-  const [host, port] = [plan.at.slice(0, plan.at.lastIndexOf(":")), Number(plan.at.slice(plan.at.lastIndexOf(":") + 1))];
   const open = (): Promise<Socket> =>
     new Promise((resolve, reject) => {
-      const socket = createConnection({ host, port, noDelay: true });
+      const socket = createConnection({ ...hostAndPort(plan.at), noDelay: true });
       socket.once("error", reject);
       socket.once("connect", () => resolve(socket.off("error", reject)));
     });

@@ -1,22 +1,5 @@
-// Bundles the client with what it needs of base and wire into dist/index.js, and writes its types.
+// For Node.
 
-import { build } from "esbuild";
-import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { buildClient } from "../build.mjs";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const typescript = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
-
-rmSync(join(here, "dist"), { recursive: true, force: true });
-await build({
-  entryPoints: [join(here, "src/index.ts")],
-  outfile: join(here, "dist/index.js"),
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  target: "node20",
-});
-execFileSync(process.execPath, [typescript, "-p", join(here, "tsconfig.json")], { stdio: "inherit" });
+await buildClient(import.meta.url, { platform: "node", target: "node20" });

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 
-import { hostAndPort, SETTINGS } from "../config.ts";
+import { hostAndPort, withPort } from "../base/address.ts";
+import { SETTINGS } from "../config.ts";
 import type { ControlLog } from "../control/port.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { whole, withExamples } from "./options.ts";
@@ -109,8 +110,7 @@ function nodeAt(place: number, { nodes, data, http, device, peer, logLevel }: De
 }
 
 function after(address: string, places: number): string {
-  const { port } = hostAndPort(address);
-  return `${address.slice(0, address.lastIndexOf(":"))}:${port + places}`;
+  return withPort(address, hostAndPort(address).port + places);
 }
 
 async function launched(node: DevNode, control: ControlLog): Promise<ChildProcess> {

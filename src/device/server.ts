@@ -2,6 +2,7 @@
 
 import { createServer, type Server, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { hostAndPort, withPort } from "../base/address.ts";
 import { BrokenInvariant } from "../base/assert.ts";
 import type { Settings } from "../config.ts";
 import { Buckets } from "../doors/bucket.ts";
@@ -124,11 +125,9 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
   }
 
   async listen(address: string): Promise<void> {
-    const colon = address.lastIndexOf(":");
-    const host = address.slice(0, colon).replace(/^\[|\]$/g, "");
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
-      this.#server.listen({ host, port: Number(address.slice(colon + 1)), backlog: BACKLOG }, () => {
+      this.#server.listen({ ...hostAndPort(address), backlog: BACKLOG }, () => {
         this.#server.off("error", reject);
         this.#server.on("error", (error) => this.log.error({ err: error }, "the device port"));
         resolve();
@@ -136,7 +135,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
     });
     const bound = this.#server.address();
     const port = typeof bound === "object" && bound !== null ? bound.port : 0;
-    this.#address = `${address.slice(0, colon)}:${port}`;
+    this.#address = withPort(address, port);
     this.#timer = setInterval(() => {
       this.#wheel.tick();
       this.#handshakes?.expire();

@@ -8,7 +8,8 @@ import type { IncomingMessage, ServerOptions, ServerResponse } from "node:http";
 import type { Server as TlsServer } from "node:https";
 import type { Socket } from "node:net";
 import { BellhopError } from "../base/errors.ts";
-import { hostAndPort, type Settings } from "../config.ts";
+import { hostAndPort, withPort } from "../base/address.ts";
+import type { Settings } from "../config.ts";
 import type { Certificates } from "../doors/certificates.ts";
 import type { NodeApi } from "../node/api.ts";
 import type { Log } from "../observe/log.ts";
@@ -100,7 +101,7 @@ export async function startHttpServer(parts: HttpServerParts): Promise<HttpServe
   const bound = server.server.address();
   const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
   return {
-    address: `${settings.http.slice(0, settings.http.lastIndexOf(":"))}:${boundPort}`,
+    address: withPort(settings.http, boundPort),
     readings: () => httpReadings(routes, followers.taken, connections.open, connections.taken),
     reload(next, certificates) {
       rates.set(next);

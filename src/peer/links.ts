@@ -3,6 +3,7 @@
 import { randomInt } from "node:crypto";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer, TLSSocket } from "node:tls";
+import { hostAndPort } from "../base/address.ts";
 import type { GatewayId, HopAnswer, HopRequest } from "../core/hop.ts";
 import type { Beat, HopPublish } from "../core/node.ts";
 import type { PeerMessage } from "../core/replica/types.ts";
@@ -202,8 +203,7 @@ export class Links {
     const dials = this.#options.node < peer.id;
     if (!dials || this.#closed || this.#events === undefined || peer.address === "" || peer.link !== undefined || peer.isDialling || peer.redial !== undefined) return;
     peer.isDialling = true;
-    const at = peer.address.lastIndexOf(":");
-    const where = { host: peer.address.slice(0, at).replace(/^\[|\]$/g, ""), port: Number(peer.address.slice(at + 1)) };
+    const where = hostAndPort(peer.address);
     const { tls } = this.#options;
     // Whose certificate it is says the hello, which must be the node's that was dialled.
     const socket = tls === undefined ? connect(where) : connectTls({ ...where, ...tls, minVersion: "TLSv1.3", checkServerIdentity: () => undefined });

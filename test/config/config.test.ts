@@ -4,7 +4,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ConfigError, defaults, describeEffective, describeSettings, hostAndPort, loadSettings, SETTING_NAMES, settingsMarkdown, settingsWith, type Settings } from "../../src/config.ts";
+import { hostAndPort } from "../../src/base/address.ts";
+import { ConfigError, defaults, describeEffective, describeSettings, loadSettings, SETTING_NAMES, settingsMarkdown, settingsWith, type Settings } from "../../src/config.ts";
 
 let directory: string;
 beforeEach(() => {

@@ -9,8 +9,9 @@ import { join } from "node:path";
 import { connect as dial, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect, type Device } from "../../clients/device/src/index.ts";
+import { hostAndPort } from "../../src/base/address.ts";
 import { type Broker, startBroker } from "../../src/broker.ts";
-import { hostAndPort, type Settings, settingsWith } from "../../src/config.ts";
+import { type Settings, settingsWith } from "../../src/config.ts";
 import { Authority, type Issued } from "./authority.ts";
 
 let folder: string;

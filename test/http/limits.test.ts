@@ -5,7 +5,7 @@ import { request, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
-import { hostAndPort } from "../../src/config.ts";
+import { hostAndPort } from "../../src/base/address.ts";
 import { type Reply, runBroker, type RunningBroker } from "./broker.ts";
 
 let broker: RunningBroker;

@@ -3,7 +3,7 @@
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ERRORS } from "../../src/base/errors.ts";
-import { hostAndPort } from "../../src/config.ts";
+import { hostAndPort } from "../../src/base/address.ts";
 import { runBroker, type RunningBroker } from "./broker.ts";
 
 let broker: RunningBroker;
