@@ -10,6 +10,7 @@ import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { collect, ROOT } from "../../cli/command.ts";
 import { type RunningBroker, runBroker } from "../../http/broker.ts";
+import { blockBehind, outputOf, programOf } from "../page.ts";
 
 const PAGE = readFileSync(join(ROOT, "docs/firmware.md"), "utf8");
 const ADDRESS = "127.0.0.1:4810";
@@ -30,7 +31,7 @@ afterAll(async () => {
 });
 
 test("publish, and sleep: to their end", async () => {
-  for (const name of ["publish", "sleep"]) expect(await whole(start(name)), name).toBe(outputOf(name));
+  for (const name of ["publish", "sleep"]) expect(await whole(start(name)), name).toBe(outputOf(PAGE, name));
   const { json } = await broker.call("GET", "/v1/devices/lamp-1/stream?type=uplink");
   expect(json.entries.map((entry: { payload: unknown }) => entry.payload)).toEqual([{ brightness: 10 }, { brightness: 20 }, { brightness: 30 }, "awake", "measured while asleep"].map((one) => expect.toSatisfy((is) => is === one || JSON.stringify(is) === JSON.stringify(one))));
 }, 60_000);
@@ -39,14 +40,14 @@ test("commands, and state: they do what they are told", async () => {
   const commands = start("commands");
   const said = collect(commands);
   await publishTo("lamp-1", "switch on");
-  await until(commands, said.stdout, outputOf("commands"));
+  await until(commands, said.stdout, outputOf(PAGE, "commands"));
   await end(commands);
 
   const state = start("state");
   const told = collect(state);
   await expect.poll(async () => (await broker.call("GET", "/v1/devices/lamp-1/state")).json.reported.document?.firmware, { timeout: 20_000 }).toBe("1.4.2");
   await broker.call("PATCH", "/v1/devices/lamp-1/state", { body: '{"desired":{"brightness":80}}', headers: { "content-type": "application/merge-patch+json" } });
-  await until(state, told.stdout, outputOf("state"));
+  await until(state, told.stdout, outputOf(PAGE, "state"));
   await end(state);
 }, 60_000);
 
@@ -59,7 +60,7 @@ const hasPython = ((): boolean => {
 })();
 test.skipIf(!hasPython)("the device in Python", async () => {
   const file = join(folder, "device.py");
-  writeFileSync(file, blockBehind("`device.py`:", "```python\n"));
+  writeFileSync(file, blockBehind(PAGE, "`device.py`:", "```python\n"));
   const child = spawn("python3", ["-u", file, "lamp-2", broker.device], { stdio: ["ignore", "pipe", "pipe"] });
   const output = collect(child);
   await until(child, output.stdout, "100 readings are stored\n");
@@ -82,23 +83,9 @@ async function publishTo(device: string, body: string): Promise<void> {
   expect((await broker.call("POST", `/v1/devices/${device}/messages`, { body, headers: { "content-type": "text/plain" } })).status).toBe(201);
 }
 
-function programOf(name: string): string {
-  return blockBehind(`\`${name}.mjs\``, "```js\n");
-}
-
-/** The first block without a language behind the program. */
-function outputOf(name: string): string {
-  return blockBehind(`${programOf(name)}\`\`\`\n`, "\n```\n");
-}
-
-function blockBehind(place: string, opening: string): string {
-  const from = PAGE.indexOf(opening, PAGE.indexOf(place) + place.length) + opening.length;
-  return PAGE.slice(from, PAGE.indexOf("```", from));
-}
-
 function start(name: string): ChildProcess {
   const file = join(folder, `${name}.mjs`);
-  writeFileSync(file, programOf(name).replaceAll(ADDRESS, broker.device));
+  writeFileSync(file, programOf(PAGE, name).replaceAll(ADDRESS, broker.device));
   return spawn(process.execPath, [file], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
 }
 

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ERRORS } from "../../../src/base/errors.ts";
 import { collect, ROOT } from "../../cli/command.ts";
 import { type RunningBroker, runBroker } from "../../http/broker.ts";
+import { outputOf, programOf } from "../page.ts";
 
 const PAGE = readFileSync(join(ROOT, "docs/backend.md"), "utf8");
 const ADDRESS = "127.0.0.1:4800";
@@ -39,7 +40,7 @@ afterAll(async () => {
 });
 
 test("the programs of the page, in its order", async () => {
-  expect(await run("publish")).toBe(outputOf("publish"));
+  expect(await run("publish")).toBe(outputOf(PAGE, "publish"));
   await said(device, deviceSays, '{"valve":"open"}');
 
   const follower = start("follow");
@@ -48,9 +49,9 @@ test("the programs of the page, in its order", async () => {
   device.stdin!.write("hello\n");
   await said(follower, output.stdout, "4 downlink");
   follower.kill();
-  expect(neutral(output.stdout())).toBe(neutral(outputOf("follow")));
+  expect(neutral(output.stdout())).toBe(neutral(outputOf(PAGE, "follow")));
 
-  for (const name of ["state", "many", "unsure"]) expect(await run(name)).toBe(outputOf(name));
+  for (const name of ["state", "many", "unsure"]) expect(await run(name)).toBe(outputOf(PAGE, name));
 }, 60_000);
 
 test("every code of the broker that HTTP answers with stands on the page", () => {
@@ -59,24 +60,9 @@ test("every code of the broker that HTTP answers with stands on the page", () =>
   expect(Object.keys(ERRORS).filter((code) => !named.has(code) && !notForBackends.includes(code))).toEqual([]);
 });
 
-/** The first program behind the name of its file. */
-function programOf(name: string): string {
-  return blockBehind(`\`${name}.mjs\``, "```js\n");
-}
-
-/** The first block without a language behind the program. */
-function outputOf(name: string): string {
-  return blockBehind(`${programOf(name)}\`\`\`\n`, "```\n");
-}
-
-function blockBehind(place: string, opening: string): string {
-  const from = PAGE.indexOf(opening, PAGE.indexOf(place) + place.length) + opening.length;
-  return PAGE.slice(from, PAGE.indexOf("```", from));
-}
-
 function start(name: string): ChildProcess {
   const file = join(folder, `${name}.mjs`);
-  writeFileSync(file, programOf(name).replaceAll(ADDRESS, broker.http));
+  writeFileSync(file, programOf(PAGE, name).replaceAll(ADDRESS, broker.http));
   return spawn(process.execPath, [file], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
 }
 
