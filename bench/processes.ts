@@ -48,12 +48,12 @@ export interface StartedCluster {
   stop(): Promise<void>;
 }
 
-/** `bellhop dev` on free ports; resolves when every node is ready. What it said is shown only where it fails. */
-export async function startCluster(data: string, count: number, main = sibling("../src/main")): Promise<StartedCluster> {
+/** `bellhop dev` on free ports; resolves when every node is ready. What it said is shown only where it fails. `environment`: settings of all nodes as variables. */
+export async function startCluster(data: string, count: number, main = sibling("../src/main"), environment: Readonly<Record<string, string>> = {}): Promise<StartedCluster> {
   const base = await freePorts(3 * count);
   const at = (place: number): string => `127.0.0.1:${base + place * count}`;
   const words = ["dev", "--nodes", String(count), "--data", data, "--http", at(0), "--device", at(1), "--peer", at(2), "--log-level", "error"];
-  const child = fork(main, words, { stdio: ["ignore", "ignore", "pipe", "ipc"] });
+  const child = fork(main, words, { stdio: ["ignore", "ignore", "pipe", "ipc"], env: { ...process.env, ...environment } });
   let said = "";
   child.stderr!.setEncoding("utf8").on("data", (text: string) => (said += text));
   const { nodes } = (await firstWord(child).catch((error: Error) => {

@@ -11,9 +11,11 @@ import { EtcdControl } from "./control/etcd.ts";
 import { joinCluster } from "./control/joining.ts";
 import type { ControlLog } from "./control/port.ts";
 import type { NodeLimits } from "./core/node.ts";
+import { DevicePort } from "./device/port.ts";
 import { startDeviceServer } from "./device/server.ts";
 import { Reloader } from "./doors/reload.ts";
 import { firstKey } from "./http/first-key.ts";
+import { HttpPort } from "./http/port.ts";
 import { startHttpServer } from "./http/server.ts";
 import { RunningNode } from "./node/node.ts";
 import { createLog, type Log } from "./observe/log.ts";
@@ -61,14 +63,18 @@ export interface BrokerOptions {
 /** An incarnation of the node with its front-ends. */
 interface Incarnation {
   readonly node: RunningNode;
-  readonly httpAddress: string;
-  readonly deviceAddress: string;
   readonly peerAddress: string;
   reload(why: string): void;
   drain(): Promise<void>;
   close(): Promise<void>;
-  /** Cuts every connection and closes the files. */
+  /** Cuts every connection and closes the files; the doors' ports stay open for the next one. */
   abandon(): Promise<void>;
+}
+
+/** The doors' ports: made by the first incarnation, open until the broker drains. */
+interface Ports {
+  http?: HttpPort;
+  device?: DevicePort;
 }
 
 /** Before an incarnation that was over soon after its start is followed by another one; in milliseconds. */
@@ -79,6 +85,7 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
   const log = createLog(settings.logLevel, settings.node);
   const failed = options.failed ?? ((error: Error) => exitWith(log, error, settings.data));
   const source = options.source ?? { read: () => settings, files: [] };
+  const ports: Ports = {};
   let bound = settings;
   let closed = false;
   let anew: Promise<void> | undefined;
@@ -92,7 +99,7 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
         log.warn({ code: "over" }, `this incarnation is over: ${why}; the node starts anew`);
         if (isRunning) anew = startAnew();
       };
-      const incarnation = await startIncarnation(bound, log, source, { failed, control: options.control, over });
+      const incarnation = await startIncarnation(bound, log, source, { failed, control: options.control, over, ports });
       isRunning = true;
       if (whyOver === undefined) return incarnation;
       await incarnation.abandon(); // it was over before it was ready
@@ -113,11 +120,19 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
       }
     }
   };
-  let current = await start();
-  bound = { ...settings, http: current.httpAddress, device: current.deviceAddress, peer: current.peerAddress };
+  const closePorts = async (): Promise<void> => {
+    ports.device?.close();
+    await ports.http?.close(0);
+  };
+  let current = await start().catch(async (error: unknown) => {
+    await closePorts();
+    throw error;
+  });
+  const [httpAddress, deviceAddress] = [ports.http!.address, ports.device!.address];
+  bound = { ...settings, http: httpAddress, device: deviceAddress, peer: current.peerAddress };
   return {
-    httpAddress: current.httpAddress,
-    deviceAddress: current.deviceAddress,
+    httpAddress,
+    deviceAddress,
     get node() {
       return current.node;
     },
@@ -128,12 +143,14 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
       closed = true;
       await anew;
       await current.close();
+      await closePorts(); // where the last incarnation was over and no other came
     },
   };
 }
 
 async function startIncarnation(
-  settings: Settings, log: Log, source: SettingsSource, { failed, over, control: given }: { failed: (error: Error) => void; over: (why: string) => void; control: ControlLog | undefined },
+  settings: Settings, log: Log, source: SettingsSource,
+  { failed, over, control: given, ports }: { failed: (error: Error) => void; over: (why: string) => void; control: ControlLog | undefined; ports: Ports },
 ): Promise<Incarnation> {
   const isAlone = settings.cluster === "";
   const relay = relayUntilConnected(failed);
@@ -147,7 +164,14 @@ async function startIncarnation(
     const control = given ?? (isAlone ? await EmbeddedControl.open(directory) : etcdControl(settings));
     if (given === undefined) undo.unshift(() => control.close());
     const keeper = control instanceof EtcdControl ? await joinCluster(control, directory, settings.cluster) : undefined;
-    const links = isAlone ? undefined : await Links.listen({ cluster: settings.cluster, node: settings.node, listen: hostAndPort(settings.peer), tls: peerTls(settings), log: (peer, what) => log.info({ code: "link", peer }, what) });
+    const links = isAlone ? undefined : await Links.listen({
+      cluster: settings.cluster,
+      node: settings.node,
+      listen: hostAndPort(settings.peer),
+      tls: peerTls(settings),
+      silentMs: leaseMs(settings),
+      log: (peer, what) => log.info({ code: "link", peer }, what),
+    });
     if (links !== undefined) undo.unshift(() => links.close());
     const peerAddress = links === undefined ? "" : withPort(settings.peer, links.port);
     const node = await RunningNode.start(
@@ -168,6 +192,7 @@ async function startIncarnation(
         minFreeBytes: settings.minFreeBytes,
         control,
         keeper,
+        leaseMs: leaseMs(settings),
         limits: limitsOf(settings),
         checkpoints: {
           seconds: settings.checkpointSeconds,
@@ -194,16 +219,19 @@ async function startIncarnation(
     });
     undo.unshift(async () => reloader.close());
     const { certificates } = reloader;
-    const device = await startDeviceServer({ node, settings, log, certificates });
-    undo.unshift(() => device.close());
+    const devicePort = (ports.device ??= new DevicePort(settings.device, certificates.device !== undefined));
+    const device = await startDeviceServer({ node, settings, log, certificates, port: devicePort });
+    undo.unshift(() => device.leave());
     const metrics = createMetrics(() => readings());
-    const http = await startHttpServer({ node, settings, log, metrics, certificates });
+    const httpPort = (ports.http ??= new HttpPort(settings, certificates));
+    httpPort.use(certificates);
+    const http = await startHttpServer({ node, settings, log, metrics, port: httpPort });
     reloader.watch();
     const loop = new LoopWatch(log); // from here on: a start may keep the loop for long
     undo.unshift(async () => loop.stop());
     const build: Reading = { labels: { version: version(), node: settings.node, runtime: process.version }, value: 1 };
     const readings = (): Readings => together({ build_info: [build] }, node.readings(), loop.readings(), device.readings(), http.readings());
-    log.info({ code: "ready", http: http.address, device: device.address, data: directory, incarnation: node.status().incarnation }, "ready");
+    log.info({ code: "ready", http: httpPort.address, device: devicePort.address, data: directory, incarnation: node.status().incarnation }, "ready");
     if (settings.allowPlaintext === "yes") log.warn({ code: "plaintext" }, "allowPlaintext is yes: what passes a port without TLS can be read and changed on the way");
     let drained: Promise<unknown> | undefined;
     const drain = async (): Promise<void> => {
@@ -212,8 +240,6 @@ async function startIncarnation(
       await drained;
     };
     return {
-      httpAddress: http.address,
-      deviceAddress: device.address,
       peerAddress,
       node,
       reload: (why) => reloader.reload(why),
@@ -224,7 +250,7 @@ async function startIncarnation(
       },
       async abandon() {
         reloader.close();
-        drained ??= Promise.all([http.close(0), device.close()]);
+        drained ??= Promise.all([http.leave(), device.leave()]);
         await drained;
         await undoAll();
       },
@@ -260,6 +286,7 @@ function pem(path: string): string | undefined {
 export function limitsOf(settings: Settings): NodeLimits {
   const perBucket = (all: number, least: number): number => Math.max(least, Math.ceil(all / settings.bucketCount));
   const bodyBytes = settings.maxPayloadBytes + settings.maxHeadersBytes + BODY_OVERHEAD_BYTES;
+  const suspicionMs = settings.suspicionMilliseconds;
   return {
     replica: {
       residentBytes: perBucket(settings.tailCacheBytes, 64 * 1024),
@@ -292,9 +319,25 @@ export function limitsOf(settings: Settings): NodeLimits {
       backoffMs: 20,
       backoffCapMs: 500,
     },
-    coordinator: { suspicionMs: 500, hintedMs: 150, greetingMs: 5000, loneSuspicionMs: 2000, slowForMs: 3000, dampingMs: 60_000, leasesFreshMs: 3000, repeatMs: 500, plansAtOnce: 1, rebalanceRestMs: 5000 },
-    beatMs: 100,
+    coordinator: {
+      suspicionMs,
+      hintedMs: Math.min(150, suspicionMs),
+      greetingMs: Math.max(5000, 2 * suspicionMs),
+      loneSuspicionMs: 4 * suspicionMs,
+      slowForMs: 6 * suspicionMs,
+      dampingMs: 60_000,
+      leasesFreshMs: leaseMs(settings),
+      repeatMs: 500,
+      plansAtOnce: 1,
+      rebalanceRestMs: 5000,
+    },
+    beatMs: Math.min(100, suspicionMs / 5),
   };
+}
+
+/** A lease outlives a silence that the others bear. */
+function leaseMs({ suspicionMilliseconds }: Settings): number {
+  return Math.max(3000, 2 * suspicionMilliseconds);
 }
 
 /** What msgpack adds around payload and headers in a body. */

@@ -54,7 +54,7 @@ interface SecretSetting {
 
 type Setting = NumberSetting | TextSetting | ChoiceSetting<string> | SecretSetting;
 
-type Unit = "bytes" | "bytes/s" | "seconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets" | "requests/s" | "messages/s" | "connections/s" | "nodes" | "copies";
+type Unit = "bytes" | "bytes/s" | "seconds" | "milliseconds" | "messages" | "devices" | "connections" | "sessions" | "streams" | "entries" | "buckets" | "requests/s" | "messages/s" | "connections/s" | "nodes" | "copies";
 
 function number(unit: Unit, initial: number, min: number, max: number, what: string): NumberSetting {
   return { kind: "number", unit, default: initial, min, max, what };
@@ -114,6 +114,10 @@ export const SETTINGS = {
   bootstrap: number("nodes", 0, 0, 1000, "Nodes that must have registered before a new cluster makes its table; 0: as many as `copies`."),
   copies: number("copies", 3, 1, 5, "Copies of each bucket in a new cluster: 1, 3 or 5."),
   minCopies: number("copies", 2, 1, 5, "Copies that must be there for a bucket of a new cluster to take writes."),
+  suspicionMilliseconds: number(
+    "milliseconds", 500, 100, 60_000,
+    "Silence after which the other nodes hold one to be lost and go on without it; the same on every node. Less is a shorter pause, more bears a more loaded machine.",
+  ),
   advertiseHttp: advertised("HTTP"),
   advertiseDevice: advertised("device"),
   advertisePeer: advertised("peer"),

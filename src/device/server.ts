@@ -1,8 +1,7 @@
 // The device server: takes TCP connections, keeps their number and deadlines, and sends what they have to say once a turn.
 
-import { createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { hostAndPort, withPort } from "../base/address.ts";
 import { BrokenInvariant } from "../base/assert.ts";
 import type { Settings } from "../config.ts";
 import { Buckets } from "../doors/bucket.ts";
@@ -17,26 +16,26 @@ import { Failures } from "./failures.ts";
 import { Handshakes, type HandshakesKeeper } from "./handshakes.ts";
 import { certificateOf, isCertified } from "./identity.ts";
 import { type DeviceLimits, deviceLimits } from "./limits.ts";
+import type { DevicePort } from "./port.ts";
 import { Wheel } from "./wheel.ts";
 
 export interface DeviceServer {
-  /** HOST:PORT where it listens. */
-  readonly address: string;
   /** Connections at present. */
   readonly connections: number;
   /** What it has counted. */
   readings(): ReturnType<DeviceCounts["readings"]>;
   /** Takes new limits and certificates: live connections stay, those whose certificate is revoked now end. */
   reload(settings: Settings, certificates: Certificates): void;
-  /** Stops listening, and closes every connection with `stopping` and a slot to come back in. Resolves when all are gone. */
+  /** Closes the port, and every connection with `stopping` and a slot to come back in. Resolves when all are gone. */
   close(): Promise<void>;
+  /** The same, but leaves the port to the next incarnation. */
+  leave(): Promise<void>;
 }
 
 const TICK_MS = 500;
 /** Writers kept for reuse, and the size above which one is not. */
 const SPARE_WRITERS = 64;
 const SPARE_WRITER_BYTES = 65_536;
-const BACKLOG = 4096;
 /** Share of `backlogBytes` below which those that wait for it are read again. */
 const READ_AGAIN_BELOW = 0.75;
 
@@ -51,9 +50,10 @@ export async function startDeviceServer(parts: {
   readonly settings: Settings;
   readonly log: Log;
   readonly certificates: Certificates;
+  readonly port: DevicePort;
 }): Promise<DeviceServer> {
-  const server = new TcpServer(parts.node, deviceLimits(parts.settings), parts.log, parts.certificates);
-  await server.listen(parts.settings.device);
+  const server = new TcpServer(parts.node, deviceLimits(parts.settings), parts.log, parts.port, parts.certificates);
+  await server.open();
   return server;
 }
 
@@ -65,12 +65,12 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
   readonly log: Log;
   readonly #failures: SeldomLog;
   readonly #refusals: SeldomLog;
-  readonly #server: Server;
+  readonly #port: DevicePort;
   readonly #wheel = new Wheel<Connection>();
   readonly #wrongCredentials = new Failures();
   readonly #handshakes: Handshakes | undefined;
   readonly #held = new Set<Connection>();
-  #certificates: Certificates | undefined;
+  #certificates: Certificates;
   #admission: Admission;
   #hellosOf: Buckets;
   #backlogBytes = 0;
@@ -82,25 +82,20 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
   #timer: NodeJS.Timeout | undefined;
   #dirty: Connection[] = [];
   #writers: Writer[] = [];
-  #address = "";
   #allGone: (() => void) | undefined;
 
-  /** @param certificates without them, or without one for devices, it speaks plain text. */
-  constructor(node: NodeApi, limits: DeviceLimits, log: Log, certificates?: Certificates) {
+  /** @param certificates without one for devices it speaks plain text. */
+  constructor(node: NodeApi, limits: DeviceLimits, log: Log, port: DevicePort, certificates: Certificates) {
     this.node = node;
     this.limits = limits;
     this.log = log;
     this.#failures = new SeldomLog(log);
     this.#refusals = new SeldomLog(log);
     this.#certificates = certificates;
-    this.#handshakes = certificates?.device === undefined ? undefined : new Handshakes(this, certificates);
+    this.#handshakes = certificates.device === undefined ? undefined : new Handshakes(this, certificates);
     this.#admission = new Admission(limits.hellosPerSecond, limits.hellosAtOnce);
     this.#hellosOf = new Buckets(limits.hellosPerAddress);
-    this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
-  }
-
-  get address(): string {
-    return this.#address;
+    this.#port = port;
   }
 
   get connections(): number {
@@ -124,18 +119,9 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
     return this.counts.readings(this.connections);
   }
 
-  async listen(address: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ ...hostAndPort(address), backlog: BACKLOG }, () => {
-        this.#server.off("error", reject);
-        this.#server.on("error", (error) => this.log.error({ err: error }, "the device port"));
-        resolve();
-      });
-    });
-    const bound = this.#server.address();
-    const port = typeof bound === "object" && bound !== null ? bound.port : 0;
-    this.#address = withPort(address, port);
+  /** Takes the port's sockets; rejects where it cannot listen. */
+  async open(): Promise<void> {
+    await this.#port.open((socket) => this.#accept(socket), (error) => this.log.error({ err: error }, "the device port"));
     this.#timer = setInterval(() => {
       this.#wheel.tick();
       this.#handshakes?.expire();
@@ -143,8 +129,13 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
   }
 
   async close(): Promise<void> {
+    this.#port.close();
+    await this.leave();
+  }
+
+  async leave(): Promise<void> {
     if (this.#timer === undefined) return;
-    this.#server.close();
+    this.#port.leave();
     this.#handshakes?.closeAll();
     const now = performance.now();
     for (const connection of this.#open) connection.refuseAndClose("stopping", "", this.#admission.slot(now, Math.random()));
@@ -229,7 +220,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
 
   isCertified(connection: Connection, device: string): boolean {
     const certificates = this.#certificates;
-    return certificates?.asksDevices === true && isCertified(connection.socket, device, (certificate) => certificates.isRevoked(certificate));
+    return certificates.asksDevices && isCertified(connection.socket, device, (certificate) => certificates.isRevoked(certificate));
   }
 
   refusedCredential({ address, device, number }: Connection, why: string): void {

@@ -4,7 +4,6 @@ import type { NodeApi } from "../node/api.ts";
 import type { Settings } from "../config.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Certificates } from "../doors/certificates.ts";
 import type { FollowerPlaces } from "./arrival.ts";
 import type { EventPages } from "./event-pages.ts";
 import type { ConnectionLimit } from "./connections.ts";
@@ -21,7 +20,6 @@ export interface HttpContext {
   readonly eventPages: EventPages;
   readonly connections: ConnectionLimit;
   readonly rates: RequestRates;
-  readonly certificates: Certificates;
   /** Longest time of a handler, in milliseconds; not of publish, whose deadline the gateway keeps (a timer and a signal less for each). */
   readonly handlerTimeout: number;
 }

@@ -4,11 +4,9 @@ import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type onSendHookHandler, type RawServerDefault } from "fastify";
-import type { IncomingMessage, ServerOptions, ServerResponse } from "node:http";
-import type { Server as TlsServer } from "node:https";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { BellhopError } from "../base/errors.ts";
-import { hostAndPort, withPort } from "../base/address.ts";
 import type { Settings } from "../config.ts";
 import type { Certificates } from "../doors/certificates.ts";
 import type { NodeApi } from "../node/api.ts";
@@ -22,8 +20,8 @@ import type { HttpContext } from "./context.ts";
 import { guard, KeyRing } from "./auth.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
 import { httpReadings, RouteCounts } from "./counts.ts";
+import type { HttpPort } from "./port.ts";
 import { refuseUnknownParameters } from "./query.ts";
-import { ConnectionLimit } from "./connections.ts";
 import { RequestRates } from "./rates.ts";
 import { batchRoutes } from "./routes/batch.ts";
 import { credentialRoutes } from "./routes/credentials.ts";
@@ -42,6 +40,8 @@ import { traceOf } from "./trace.ts";
 
 export type Server = FastifyInstance<RawServerDefault, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
+type Handler = (request: IncomingMessage, response: ServerResponse) => void;
+
 declare module "fastify" {
   interface FastifyRequest {
     /** By the monotonic clock, milliseconds. */
@@ -52,14 +52,14 @@ declare module "fastify" {
 }
 
 export interface HttpServer {
-  /** HOST:PORT where it listens; the real port where 0 was asked for. */
-  readonly address: string;
   /** What it has counted. */
   readings(): ReturnType<typeof httpReadings>;
   /** Takes new limits and certificates; live connections stay. */
   reload(settings: Settings, certificates: Certificates): void;
-  /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds` (or as many as are named), then connections are cut. */
-  close(withinSeconds?: number): Promise<void>;
+  /** Waiting requests answer and followed streams end at once, open requests within `drainSeconds`, then connections are cut and the port is closed. */
+  close(): Promise<void>;
+  /** Ends at once and leaves the port to the next incarnation. */
+  leave(): Promise<void>;
 }
 
 export interface HttpServerParts {
@@ -67,70 +67,71 @@ export interface HttpServerParts {
   readonly settings: Settings;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly certificates: Certificates;
+  readonly port: HttpPort;
 }
 
-/** Greatest size of a request's head. */
-const MAX_HEAD_BYTES = 16 * 1024;
-/** Requests on one connection, after which it closes, so that connections spread over nodes again. */
-const REQUESTS_PER_CONNECTION = 1_000_000;
 /** A percent-encoded device id. */
 const MAX_PARAMETER_LENGTH = 1024;
 
 /** Listens; rejects where the address is taken. */
 export async function startHttpServer(parts: HttpServerParts): Promise<HttpServer> {
-  const { settings } = parts;
+  const { settings, port } = parts;
+  const { connections } = port;
   const stop = new AbortController();
   const followers = new FollowerPlaces(settings.maxFollowers);
   const routes = new Map<string, RouteCounts>();
   const rates = new RequestRates(settings);
-  const connections = new ConnectionLimit(settings);
+  const served: { handler?: Handler } = {};
   const server = await build({
     ...parts,
     routes,
     rates,
     connections,
+    serve: (handler) => {
+      served.handler = handler;
+      return port.server;
+    },
     stopping: stop.signal,
     followers,
     eventPages: new EventPages(parts.node, settings.followerBytes),
     handlerTimeout: (Math.max(settings.publishSeconds, settings.maxLongPollSeconds) + settings.httpRequestSeconds) * 1000,
   });
-  connections.watch(server.server);
-  const { host, port } = hostAndPort(settings.http);
-  await server.listen({ host, port });
-  const bound = server.server.address();
-  const boundPort = typeof bound === "object" && bound !== null ? bound.port : port;
+  await port.open(served.handler!);
   return {
-    address: withPort(settings.http, boundPort),
     readings: () => httpReadings(routes, followers.taken, connections.open, connections.taken),
     reload(next, certificates) {
       rates.set(next);
       connections.set(next);
-      if (certificates.http !== undefined) (server.server as TlsServer).setSecureContext(certificates.http);
+      port.use(certificates);
     },
-    async close(withinSeconds = settings.drainSeconds) {
+    async close() {
       stop.abort();
-      const cut = setTimeout(() => server.server.closeAllConnections(), withinSeconds * 1000);
+      await port.close(settings.drainSeconds);
       await server.close();
-      clearTimeout(cut);
+    },
+    async leave() {
+      stop.abort();
+      port.leave();
+      await server.close();
     },
   };
 }
 
-async function build(context: HttpContext & { readonly routes: Map<string, RouteCounts> }): Promise<Server> {
+interface Built extends HttpContext {
+  readonly routes: Map<string, RouteCounts>;
+  /** Takes what answers requests, and gives the server that they come to. */
+  readonly serve: (handler: Handler) => RawServerDefault;
+}
+
+async function build(context: Built): Promise<Server> {
   const { settings, log, connections, rates } = context;
   const onError = errorHandler(log, context.node);
   const server = fastify({
     logger: false,
     bodyLimit: settings.httpBodyBytes,
-    requestTimeout: settings.httpRequestSeconds * 1000,
-    connectionTimeout: 0, // the others bound a request; this one would cut quiet followers
-    keepAliveTimeout: settings.httpKeepAliveSeconds * 1000,
-    maxRequestsPerSocket: REQUESTS_PER_CONNECTION,
-    forceCloseConnections: "idle",
     return503OnClosing: false, // said below as a problem
     routerOptions: { maxParamLength: MAX_PARAMETER_LENGTH },
-    ...transport(context),
+    serverFactory: context.serve,
     frameworkErrors: (error, request, reply) => onError(error, request, reply),
     clientErrorHandler: refuseSocket,
   })
@@ -234,15 +235,6 @@ function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
     };
     route.onSend = [hook, ...[route.onSend ?? []].flat()];
   });
-}
-
-/** Plain, or TLS 1.2 and later with HTTP/1.1 told by ALPN. */
-function transport({ settings, certificates }: HttpContext): { http: ServerOptions } {
-  const options = { maxHeaderSize: MAX_HEAD_BYTES, headersTimeout: settings.httpRequestSeconds * 1000, connectionsCheckingInterval: 1000 };
-  if (certificates.http === undefined) return { http: options };
-  const tls = { ...options, ...certificates.http, ALPNProtocols: ["http/1.1"], handshakeTimeout: settings.httpRequestSeconds * 1000 };
-  // Fastify types a TLS server as another kind; routes see no difference.
-  return { https: tls } as unknown as { http: ServerOptions };
 }
 
 function checkDeviceId(request: FastifyRequest): void {

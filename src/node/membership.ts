@@ -15,8 +15,8 @@ const PROPOSALS_MAX = 4096;
 /** Commands of one batch. */
 const BATCH_MAX = 256;
 const RETRY_MS = 200;
-/** A lease is renewed every third of it. */
-const LEASE_MS = 3000;
+/** Renewals of a lease in its time. */
+const RENEWALS = 3;
 /** Starting waits this long for the control log to show what this node appended. */
 const REGISTER_TIMEOUT_MS = 30_000;
 /** Positions between two snapshots of the control log; what is older is archived by it (R10). */
@@ -53,12 +53,19 @@ export interface Beginning {
   readonly nodes: number;
 }
 
+interface MembershipOptions {
+  /** How long the node's lease lasts, in ms. */
+  readonly leaseMs: number;
+  /** Keeps the table on this node's disk; undefined where the control log is this machine's. */
+  readonly keeper: Keeper | undefined;
+}
+
 export class Membership {
   readonly table: Table;
   incarnation = 0;
   readonly #control: ControlLog;
   readonly #events: MembershipEvents;
-  /** Keeps the table on this node's disk; undefined where the control log is this machine's. */
+  readonly #leaseMs: number;
   readonly #keeper: Keeper | undefined;
   readonly #watch: { close(): void };
   readonly #snapshotAt: number;
@@ -75,8 +82,9 @@ export class Membership {
   #closed = false;
   #waiters: { readonly until: () => boolean; readonly resolve: () => void }[] = [];
 
-  private constructor(control: ControlLog, table: Table, events: MembershipEvents, keeper: Keeper | undefined) {
+  private constructor(control: ControlLog, table: Table, events: MembershipEvents, { leaseMs, keeper }: MembershipOptions) {
     this.#control = control;
+    this.#leaseMs = leaseMs;
     this.#keeper = keeper;
     this.table = table;
     this.#snapshotAt = table.position;
@@ -94,9 +102,9 @@ export class Membership {
   }
 
   /** Follows the control log from its snapshot on. */
-  static async follow(control: ControlLog, events: MembershipEvents, keeper?: Keeper): Promise<Membership> {
+  static async follow(control: ControlLog, events: MembershipEvents, options: MembershipOptions): Promise<Membership> {
     const snapshot = await control.snapshot();
-    return new Membership(control, Table.restore(snapshot.position, snapshot.state), events, keeper);
+    return new Membership(control, Table.restore(snapshot.position, snapshot.state), events, options);
   }
 
   /** Registers a new incarnation of this node; resolves when the table shows it. */
@@ -244,7 +252,7 @@ export class Membership {
 
   #keepLease(): void {
     const renew = async (): Promise<void> => {
-      await this.#control.lease(this.node, this.incarnation, LEASE_MS);
+      await this.#control.lease(this.node, this.incarnation, this.#leaseMs);
       this.alive = await this.#control.alive();
       this.heardAt = performance.now();
       this.#events.leases(this.alive);
@@ -252,7 +260,7 @@ export class Membership {
     // A lease that is not renewed in time ends; who hears nothing of it proposes nothing (R6).
     const renewAgain = (): void => void renew().catch(() => undefined);
     renewAgain();
-    this.#lease = setInterval(renewAgain, LEASE_MS / 3);
+    this.#lease = setInterval(renewAgain, this.#leaseMs / RENEWALS);
   }
 }
 

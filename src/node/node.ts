@@ -51,6 +51,8 @@ export interface NodeOptions {
   readonly control: ControlLog;
   /** Keeps the control log's fold on this node's disk. */
   readonly keeper: Keeper | undefined;
+  /** How long the others hold this node to be alive after it has last said so, in ms. */
+  readonly leaseMs: number;
   readonly limits: NodeLimits;
   readonly checkpoints: CheckpointLimits;
   readonly retention: RetentionLimits;
@@ -133,7 +135,7 @@ export class RunningNode implements NodeApi {
 
   /** Registers, and resolves when every bucket that it leads is open. `connect` is given where the log's events go. */
   static async start(options: NodeOptions, connect: (events: LogEvents) => void): Promise<RunningNode> {
-    const { storage, control, id, zone, address } = options;
+    const { storage, control, id, zone, address, leaseMs, keeper } = options;
     const { recovery } = storage;
     const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
@@ -147,7 +149,7 @@ export class RunningNode implements NodeApi {
         started.node?.host.stop();
         options.over(why);
       },
-    }, options.keeper);
+    }, { leaseMs, keeper });
     const incomplete = recovery.copies.filter((copy) => copy.incomplete).map((copy) => copy.bucket);
     await membership.register({ node: id, store: recovery.storeId, clean: recovery.clean, incomplete, address, zone });
     const copies = recovery.clean ? recovery.copies : await markIncomplete(storage, membership.table, id);

@@ -17,8 +17,6 @@ const REDIAL_MS = 50;
 const REDIAL_CAP_MS = 1000;
 /** A dial, and the hello of a socket that came in, have this long. */
 const GREETING_MS = 3000;
-/** A link that was silent for this long is closed: beats come ten times a second. */
-const SILENT_MS = 3000;
 const LOOK_MS = 500;
 /** Sockets that have not yet said who they are. */
 const STRANGERS_MAX = 64;
@@ -37,6 +35,8 @@ export interface LinksOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** undefined: plain text. */
   readonly tls: LinksTls | undefined;
+  /** A link that was silent for this long is closed, in ms: beats come many times as often. */
+  readonly silentMs: number;
   /** A link came up, was lost or could not be made, in words. */
   readonly log: (node: string, what: string) => void;
 }
@@ -290,8 +290,9 @@ export class Links {
   /** Half-open links look well and say nothing. */
   #look(): void {
     const now = performance.now();
+    const { silentMs } = this.#options;
     for (const { link } of this.#peers.values()) {
-      if (link !== undefined && now - link.heardAt > SILENT_MS) link.close(`nothing was heard for ${SILENT_MS / 1000} s`);
+      if (link !== undefined && now - link.heardAt > silentMs) link.close(`nothing was heard for ${silentMs / 1000} s`);
     }
   }
 }

@@ -7,7 +7,7 @@ export const PATIENCE_MS = 60_000;
 
 /** Looks until it is so; answers what was seen last, for an assertion to tell it. */
 export async function eventually<T>(look: () => Promise<T>, isSo: (value: T) => boolean): Promise<T> {
-  const until = Date.now() + PATIENCE_MS / 2;
+  const until = Date.now() + PATIENCE_MS;
   for (;;) {
     const value = await look();
     if (isSo(value) || Date.now() > until) return value;

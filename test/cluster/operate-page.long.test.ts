@@ -8,6 +8,7 @@ import { expect, test } from "vitest";
 import { findEtcd } from "../../bench/etcd.ts";
 import { collect, ROOT } from "../cli/command.ts";
 import { testFolder } from "../faults/node.ts";
+import { PATIENT } from "./steady.ts";
 
 const PAGE = join(ROOT, "docs/operating.md");
 const PAGE_MS = 300_000;
@@ -24,7 +25,7 @@ test("the page's commands do what it says", { timeout: PAGE_MS }, async () => {
   writeFileSync(bellhop, `#!/bin/sh\nexec ${process.execPath} ${join(ROOT, "bin/bellhop.js")} "$@"\n`);
   chmodSync(bellhop, 0o755);
   const PATH = [folder.path, dirname(findEtcd()), process.env["PATH"]].join(":");
-  const page = spawn("bash", ["page.sh"], { cwd: folder.path, env: { ...process.env, PATH, BELLHOP_LOG_LEVEL: "error" }, stdio: ["ignore", "pipe", "pipe"] });
+  const page = spawn("bash", ["page.sh"], { cwd: folder.path, env: { ...process.env, PATH, BELLHOP_LOG_LEVEL: "error", ...PATIENT }, stdio: ["ignore", "pipe", "pipe"] });
   const said = collect(page);
   await once(page, "close");
   expect(said.stdout().trimEnd().endsWith("the end of the page"), said.stderr().slice(-3000)).toBe(true);

@@ -10,7 +10,9 @@ import { connect } from "../../clients/device/src/index.ts";
 import { type Broker, startBroker } from "../../src/broker.ts";
 import { type Settings, settingsWith } from "../../src/config.ts";
 import { type DeviceLimits, deviceLimits } from "../../src/device/limits.ts";
+import { DevicePort } from "../../src/device/port.ts";
 import { TcpServer } from "../../src/device/server.ts";
+import { readCertificates } from "../../src/doors/certificates.ts";
 import { createLog } from "../../src/observe/log.ts";
 import { Writer } from "../../src/wire/msgpack.ts";
 import { HELLO_DEFAULTS, writeHello, writePing } from "../../src/wire/device.ts";
@@ -32,9 +34,10 @@ afterAll(async () => {
 });
 
 async function listen(limits: Partial<DeviceLimits>): Promise<string> {
-  server = new TcpServer(broker.node, { ...deviceLimits(settings), ...limits }, createLog("fatal", "n1"));
-  await server.listen("127.0.0.1:0");
-  return server.address;
+  const port = new DevicePort("127.0.0.1:0", false);
+  server = new TcpServer(broker.node, { ...deviceLimits(settings), ...limits }, createLog("fatal", "n1"), port, readCertificates(settings));
+  await server.open();
+  return port.address;
 }
 
 test("a device that never reads is closed, and what it can make the broker take is bounded", async () => {

@@ -27,7 +27,7 @@ class End {
 
   static async open(id: string, tls?: LinksTls): Promise<End> {
     const said: string[] = [];
-    const links = await Links.listen({ cluster: "c", node: id, tls, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what) => said.push(what) });
+    const links = await Links.listen({ cluster: "c", node: id, tls, silentMs: 3000, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what) => said.push(what) });
     const end = new End(id, links);
     end.said = said;
     open.push(end);

@@ -7,7 +7,7 @@ export interface SuspicionSettings {
   readonly suspicionMs: number;
   /** Silence that is enough where the link to the peer was closed and has not come back, in ms: the hint of a process that ended (R6). */
   readonly hintedMs: number;
-  /** Silence that a new incarnation is granted before it is heard for the first time, in ms: it reads its log and makes its links. */
+  /** Silence that a new incarnation is granted before it is heard for the first time, and while it is younger than this, in ms: it reads its log, makes its links and catches up. */
   readonly greetingMs: number;
   /** Silence after which one node's own suspicion is enough, in ms: so a cut between two nodes that everyone else hears ends too. */
   readonly loneSuspicionMs: number;
@@ -108,7 +108,7 @@ export class Suspicion {
   /** The suspects whom enough nodes suspect: two at least, or this one where there is no third, or this one alone for long. */
   accused(now: number): string[] {
     return this.suspects(now).filter((node) => {
-      if (this.#silence(node, now) >= this.#patience(node, now, Math.max(this.#settings.loneSuspicionMs, this.#shortest(node)))) return true;
+      if (this.#silence(node, now) >= this.#patience(node, now, Math.max(this.#settings.loneSuspicionMs, this.#shortest(node, now)))) return true;
       const others = [...this.#peers].filter(([other, peer]) => other !== node && !peer.departed);
       const accusers = 1 + others.filter(([other, peer]) => peer.suspects.includes(node) && !this.#suspects(other, now)).length;
       return accusers >= Math.min(2, 1 + others.length); // R6: several peers' suspicion
@@ -117,19 +117,22 @@ export class Suspicion {
 
   /** It has kept the others of a bucket waiting for so long that it should depart and come back as a learner. */
   isTooSlow(node: string, heldBackMs: number, now: number): boolean {
-    return this.#peers.has(node) && heldBackMs >= this.#patience(node, now, this.#settings.slowForMs);
+    const peer = this.#peers.get(node);
+    if (peer === undefined || now - peer.since < this.#settings.greetingMs) return false;
+    return heldBackMs >= this.#patience(node, now, this.#settings.slowForMs);
   }
 
   #suspects(node: string, now: number): boolean {
     const peer = this.#peers.get(node)!;
-    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, this.#shortest(node));
+    return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, this.#shortest(node, now));
   }
 
   /** The silence that makes a suspect of it, in ms. */
-  #shortest(node: string): number {
+  #shortest(node: string, now: number): number {
     const { suspicionMs, hintedMs, greetingMs } = this.#settings;
-    const { isKnown, linkLost } = this.#peers.get(node)!;
-    return !isKnown ? greetingMs : linkLost ? hintedMs : suspicionMs;
+    const { isKnown, linkLost, since } = this.#peers.get(node)!;
+    if (isKnown && linkLost) return hintedMs;
+    return isKnown && now - since >= greetingMs ? suspicionMs : greetingMs;
   }
 
   #silence(node: string, now: number): number {
