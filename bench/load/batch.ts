@@ -1,6 +1,7 @@
-// Batches over HTTP: connections that send one batch of NDJSON after the other, over many devices in turn; every result line is looked at.
+// Batches over HTTP: connections that send one batch of NDJSON after the other, over many devices in turn; every result line is looked at, and what is refused for now is sent again.
 
 import { Agent, request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export interface BatchPlan {
   /** HOST:PORT of the broker's HTTP. */
@@ -13,35 +14,59 @@ export interface BatchPlan {
   readonly seconds: number;
 }
 
-/** Messages stored per second. @throws when a line was not stored */
-export async function runBatchLoad(plan: BatchPlan): Promise<number> {
+export interface BatchResult {
+  /** Messages stored. */
+  readonly perSecond: number;
+  /** Lines that were refused for now, each time they were; they were stored later. */
+  readonly refused: number;
+}
+
+/** A client that heard a refusal waits so long, in milliseconds. */
+const PAUSE_MS = 1000;
+const STORED = '"status":201,';
+
+/** @throws when a line was refused for good, or answered as a duplicate although its key was never stored before */
+export async function runBatchLoad(plan: BatchPlan): Promise<BatchResult> {
   const run = `batch-${Date.now().toString(36)}`;
   const payload = "x".repeat(plan.payloadBytes);
   const agent = new Agent({ keepAlive: true, maxSockets: plan.connections });
   const started = performance.now();
   const end = started + plan.seconds * 1000;
   let sent = 0;
-  const connection = async (): Promise<number> => {
-    let stored = 0;
-    while (performance.now() < end) {
-      let body = "";
-      for (let line = 0; line < plan.lines; line += 1) {
+  let stored = 0;
+  let refused = 0;
+  const connection = async (): Promise<void> => {
+    let again: string[] = [];
+    while (performance.now() < end || again.length > 0) {
+      const lines = again;
+      while (lines.length < plan.lines && performance.now() < end) {
         sent += 1;
-        body += `{"device":"${run}-${sent % plan.devices}","payload":"${payload}","key":"${run}-${sent}"}\n`;
+        lines.push(`{"device":"${run}-${sent % plan.devices}","payload":"${payload}","key":"${run}-${sent}"}`);
       }
-      const results = await sendBatch(plan.at, agent, body);
-      const good = results.split(`"status":201`).length - 1;
-      if (good !== plan.lines) throw new Error(`Of ${plan.lines} lines ${good} were stored. The answer begins: ${results.slice(0, 300)}`);
-      stored += good;
+      again = refusedOf(lines, await sendBatch(plan.at, agent, `${lines.join("\n")}\n`));
+      stored += lines.length - again.length;
+      refused += again.length;
+      if (again.length > 0) await sleep(PAUSE_MS);
     }
-    return stored;
   };
   try {
-    const stored = await Promise.all(Array.from({ length: plan.connections }, connection));
-    return (stored.reduce((sum, some) => sum + some, 0) * 1000) / (performance.now() - started);
+    await Promise.all(Array.from({ length: plan.connections }, connection));
+    return { perSecond: (stored * 1000) / (performance.now() - started), refused };
   } finally {
     agent.destroy();
   }
+}
+
+/** The lines whose result says that they may be sent again. */
+function refusedOf(lines: readonly string[], answer: string): string[] {
+  const results = answer.split("\n").slice(0, -1);
+  if (results.length !== lines.length) throw new Error(`${lines.length} lines were answered with ${results.length}. The answer begins: ${answer.slice(0, 300)}`);
+  return lines.filter((_, place) => {
+    const result = results[place]!;
+    if (result.includes(STORED)) return false;
+    if ((JSON.parse(result) as { readonly retryable?: boolean }).retryable === true) return true;
+    throw new Error(`A line was not stored as the first of its key: ${result}`);
+  });
 }
 
 /** The result lines. */

@@ -49,17 +49,22 @@ export async function runSseLoad(plan: SsePlan): Promise<SseResult> {
   const agent = new Agent({ keepAlive: true });
   const started = performance.now();
   let published = 0;
+  let stored = 0;
   const batches: Promise<void>[] = [];
   let failure: Error | undefined;
+  const publish = async (body: string): Promise<void> => {
+    stored += (await sendBatch(plan.at, agent, body)).split('"status":201,').length - 1;
+  };
   for (let tick = 1; tick * TICK_MS <= plan.seconds * 1000; tick += 1) {
     await sleep(Math.max(0, started + tick * TICK_MS - performance.now()));
     const due = Math.floor((tick * TICK_MS * plan.eventsPerSecond) / perDevice / 1000);
     let body = "";
     for (; published < due; published += 1) body += `{"device":"${run}-${published % plan.devices}","payload":"${performance.timeOrigin + started + tick * TICK_MS}"}\n`;
-    if (body !== "") batches.push(sendBatch(plan.at, agent, body).then(() => undefined, (error: Error) => void (failure = error)));
+    if (body !== "") batches.push(publish(body).catch((error: Error) => void (failure = error)));
     if (failure !== undefined) throw failure;
   }
   await Promise.all(batches);
+  if (stored !== published) throw new Error(`Of ${published} entries ${published - stored} were refused.`);
   const due = published * perDevice;
   for (let waited = 0; seen < due && waited < LAST_EVENTS_MS; waited += 20) await sleep(20);
   for (const follower of followers) follower.destroy();

@@ -74,11 +74,16 @@ export type HopRequest =
       readonly nonce: bigint;
       readonly attachment: number;
     }
-  /** A publish without a series: from a backend, under an idempotency key (R31). `fingerprint`: 128 bits over body, type and headers that count, hex. */
+  /**
+   * A publish without a series: from a backend, under an idempotency key (R31). `fingerprint`: 128 bits over body, type and headers that count, hex.
+   * `number`: the same whenever the gateway asks, and never another request's of it: so a leader tells the gateway's own resend from a second request under
+   * the key, while the first is in the tail (R30). An older node leaves it out.
+   */
   | {
       readonly type: "keyed";
       readonly request: number;
       readonly device: string;
+      readonly number?: number;
       readonly key: string;
       readonly fingerprint: string;
       readonly body: Body;

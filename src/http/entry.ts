@@ -2,7 +2,9 @@
 
 import { isUtf8 } from "node:buffer";
 import type { StreamEntry } from "../node/api.ts";
-import { decodeBody, encodeBody } from "../wire/body.ts";
+import { Slab } from "../core/stream/slab.ts";
+import { decodeBody, writeBody } from "../wire/body.ts";
+import { Writer } from "../wire/msgpack.ts";
 
 const TEXT = "text/plain; charset=utf-8";
 const BYTES = "application/octet-stream";
@@ -14,10 +16,18 @@ const LAST_DATE = 8.64e15;
 /** The header that carries the content type inside a message. */
 const CONTENT_TYPE = "content-type";
 
+/** Bodies of payloads up to this are written in one buffer that stays. */
+const SMALL_BYTES = 16 * 1024;
+const small = new Writer(SMALL_BYTES);
+const slab = new Slab();
+
 /** Packs a message for the log. Text and JSON that are good UTF-8 travel as strings. `expires`: milliseconds since 1970, 0 for never. */
 export function messageBody(payload: Buffer, headers: Readonly<Record<string, string>>, expires: number): Uint8Array {
   const asText = isTextual(headers[CONTENT_TYPE] ?? BYTES) && isUtf8(payload);
-  return encodeBody(payload, headers, expires, asText);
+  const writer = payload.length > SMALL_BYTES ? new Writer(payload.length + SMALL_BYTES) : small;
+  writer.clear();
+  writeBody(writer, payload, headers, expires, asText);
+  return slab.copy(writer.written);
 }
 
 /** One entry as JSON text: `{offset, time, type, publisher, headers, contentType, encoding, expires?, payload}`. */

@@ -3,8 +3,8 @@
 const NEWLINE = 0x0a;
 const NONE = Buffer.alloc(0);
 
-/** Takes a line without its newline; undefined for one that was too long. */
-export type TakeLine = (line: Buffer | undefined) => void;
+/** Takes a line without its newline; undefined for one that was too long. False: no further one is wanted now. */
+export type TakeLine = (line: Buffer | undefined) => boolean;
 
 export class LineCutter {
   readonly #most: number;
@@ -17,14 +17,16 @@ export class LineCutter {
     this.#most = most;
   }
 
-  push(chunk: Buffer, take: TakeLine): void {
+  /** @returns bytes of the chunk that were cut; the others are to come again */
+  push(chunk: Buffer, take: TakeLine): number {
     let from = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, from)) {
       this.#add(chunk.subarray(from, end));
-      this.#take(take);
       from = end + 1;
+      if (!this.#take(take)) return from;
     }
     this.#add(chunk.subarray(from));
+    return chunk.length;
   }
 
   /** The stream has ended: what is left is a line, too. */
@@ -39,10 +41,10 @@ export class LineCutter {
     else this.#begun = this.#begun.length === 0 ? part : Buffer.concat([this.#begun, part]);
   }
 
-  #take(take: TakeLine): void {
+  #take(take: TakeLine): boolean {
     const line = this.#tooLong ? undefined : this.#begun;
     this.#tooLong = false;
     this.#begun = NONE;
-    take(line);
+    return take(line);
   }
 }

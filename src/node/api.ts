@@ -201,6 +201,8 @@ export interface StreamWatcher {
 export interface NodeApi extends GatewayDoor {
   /** Opens a turn: the clocks are read and a flush follows. A front-end calls it before it hands over frames of a socket. */
   turn(): void;
+  /** False: requests stand for longer than they should, or many are held; who can wait hands over no more just now. */
+  readonly takesMore: boolean;
   /** A front-end met a broken invariant: the node logs it and stops. */
   fail(error: Error): void;
   // Reads are of this node's own copy where it is current, else of the bucket's leader. They reject with a BellhopError: `bucket_paused`, `bucket_dark`, `overloaded`.

@@ -222,6 +222,10 @@ export class RunningNode implements NodeApi {
     else answered({ type: "failed", request: 0, code: "overloaded", detail: OVERLOADED, version: 0 });
   }
 
+  get takesMore(): boolean {
+    return this.host.core.gateway.hasRoom && !this.#overload.stands(performance.now());
+  }
+
   read(device: string, options: ReadOptions): Promise<StreamPage> {
     return this.#reads.page(device, options, this.#watches.endOf(device));
   }

@@ -24,7 +24,7 @@ export class Overload {
 
   /** A request comes; false: it is to be refused. @param now monotonic, in milliseconds, here and below. */
   takes(now: number): boolean {
-    if (this.#stands(now)) {
+    if (this.stands(now)) {
       if (now - this.#probedAt < PROBE_MS) return false;
       this.#probedAt = now;
     }
@@ -47,7 +47,8 @@ export class Overload {
     this.#intervalEnd = now + INTERVAL_MS;
   }
 
-  #stands(now: number): boolean {
+  /** Requests wait for longer than they should. */
+  stands(now: number): boolean {
     return this.#waiting > 0 && (this.#stood || now - this.#movedAt > this.#targetMs);
   }
 }

@@ -39,7 +39,7 @@ export function isDeviceId(device: string): boolean {
   if (device === "." || device === "..") return false;
   // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (device === "" || device.length > MAX_DEVICE_BYTES || /[\u0000-\u001f\u007f-\u009f]/.test(device)) return false;
-  return new TextEncoder().encode(device).length <= MAX_DEVICE_BYTES;
+  return device.length * 3 <= MAX_DEVICE_BYTES || new TextEncoder().encode(device).length <= MAX_DEVICE_BYTES;
 }
 
 /** [1, protocol, device str, token str, session, nonce, oldest, next, leaves?, window?, wrap?, keepAlive?, receiveWindow?, maxFrame?, after?, desired?] */

@@ -358,6 +358,7 @@ export class Writer {
   }
 
   str(value: string): void {
+    if (value.length < 32 && this.#ascii(value)) return;
     const most = value.length * 3;
     if (most < 32) {
       this.reserve(1 + most);
@@ -367,6 +368,19 @@ export class Writer {
       return;
     }
     this.utf8(encoder.encode(value));
+  }
+
+  /** Short ASCII, which names and types mostly are, without an encoder; false, and nothing written, where it is other. */
+  #ascii(value: string): boolean {
+    const { length } = value;
+    this.reserve(1 + length);
+    const { bytes, at } = this;
+    let seen = 0;
+    for (let i = 0; i < length; i += 1) seen |= bytes[at + 1 + i] = value.charCodeAt(i);
+    if (seen >= 0x80) return false;
+    bytes[at] = 0xa0 | length;
+    this.at = at + 1 + length;
+    return true;
   }
 
   /** A string that is UTF-8 already; it is not looked at. */

@@ -158,9 +158,22 @@ describe("the cutter of lines", () => {
     const bytes = Buffer.from("one\n\nthree\nmuch too long to be kept\nfive\nsix");
     const cutter = new LineCutter(8);
     const taken: (string | undefined)[] = [];
-    const take = (line: Buffer | undefined): void => void taken.push(line?.toString());
+    const take = (line: Buffer | undefined): boolean => taken.push(line?.toString()) > 0;
     for (let at = 0; at < bytes.length; at += size) cutter.push(bytes.subarray(at, at + size), take);
     cutter.end(take);
     expect(taken).toEqual(["one", "", "three", undefined, "five", "six"]);
+  });
+
+  test("stops where no further line is wanted, and goes on with the bytes that are left", () => {
+    let rest = Buffer.from("one\ntwo\nmuch too long to be kept\nfour");
+    const cutter = new LineCutter(8);
+    const taken: (string | undefined)[] = [];
+    const one = (line: Buffer | undefined): boolean => taken.push(line?.toString()) < 0;
+    for (const left of [33, 29, 4, 0]) {
+      rest = rest.subarray(cutter.push(rest, one));
+      expect(rest.length).toBe(left);
+    }
+    cutter.end(one);
+    expect(taken).toEqual(["one", "two", undefined, "four"]);
   });
 });

@@ -46,6 +46,13 @@ test("a few that wait for long among others that are quick refuse nothing", () =
   }
 });
 
+test("whoever asks whether requests stand takes no probe away", () => {
+  const overload = new Overload(TARGET);
+  overload.takes(0);
+  expect([overload.stands(TARGET), overload.stands(TARGET + 1), overload.stands(TARGET + 1)]).toEqual([false, true, true]);
+  expect([overload.takes(TARGET + 1), overload.takes(TARGET + 1)]).toEqual([true, false]);
+});
+
 test("after a quiet time nothing is refused", () => {
   const overload = new Overload(TARGET);
   overload.takes(0);

@@ -32,7 +32,7 @@ interface Held {
   readonly deadline: number;
   /** Undefined for a detach: there is at most one for each attachment that this gateway was given. */
   readonly done: ((answer: GatewayAnswer) => void) | undefined;
-  /** Of a publish without a key: the same at every question, so that its leader knows it again (R30). 0 for all others. */
+  /** Of a publish, with a key or without: the same at every question, so that its leader knows it again (R30). 0 for all others. */
   readonly number: number;
   isSettled: boolean;
   /** 0 while no question is out. */
@@ -92,6 +92,11 @@ export class Gateway implements GatewayDoor, LineKeeper {
     for (const map of this.#lines) lines += map?.size ?? 0;
     const waitingLines = this.#waiting.size - this.#requests - this.#detaches;
     return { lines, waitingLines, requests: this.#requests, detaches: this.#detaches };
+  }
+
+  /** Less than half of the requests that may be held are: the rest is for those who cannot wait with theirs. */
+  get hasRoom(): boolean {
+    return this.#requests < this.#limits.requests / 2;
   }
 
   /** The line that holds this device's session here, for `explain`. */
@@ -215,9 +220,9 @@ export class Gateway implements GatewayDoor, LineKeeper {
   // --- questions to leaders ---
 
   #hold(bucket: number, request: GatewayRequest, deadline: number, done: Held["done"]): Held {
-    const number = request.type === "unkeyed" ? (this.#number += 1) : 0;
+    const number = request.type === "unkeyed" || request.type === "keyed" ? (this.#number += 1) : 0;
     const held: Held = { bucket, request, deadline, done, number, isSettled: false, question: 0, askAt: this.now, tries: 0, handedOver: false };
-    if (number !== 0) (this.#unkeyed[bucket] ??= new Ring()).push(held);
+    if (request.type === "unkeyed") (this.#unkeyed[bucket] ??= new Ring()).push(held);
     this.#waiting.add(held);
     this.#ask(held);
     return held;
@@ -249,7 +254,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
   #questionOf({ bucket, request, question, number }: Held): HopRequest {
     if (request.type === "keyed") {
       const { device, key, fingerprint, body, expires } = request; // measured: a spread of these two costs more
-      return { type: "keyed", request: question, device, key, fingerprint, body, expires };
+      return { type: "keyed", request: question, device, number, key, fingerprint, body, expires };
     }
     if (request.type !== "unkeyed") return { ...request, request: question };
     const { device, body, expires } = request;
@@ -411,7 +416,7 @@ export class Gateway implements GatewayDoor, LineKeeper {
 
   #forgetHeld(held: Held): void {
     held.isSettled = true;
-    if (held.number !== 0) for (const unkeyed = this.#unkeyed[held.bucket]!; unkeyed.first()?.isSettled === true; ) unkeyed.shift();
+    if (held.request.type === "unkeyed") for (const unkeyed = this.#unkeyed[held.bucket]!; unkeyed.first()?.isSettled === true; ) unkeyed.shift();
     if (held.done === undefined) this.#detaches -= 1;
     else this.#requests -= 1;
     if (held.request.type === "detach" && this.#untold.get(held.request.device) === held) this.#untold.delete(held.request.device);

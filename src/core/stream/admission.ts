@@ -9,7 +9,7 @@ import { ackOf, answerOf, duplicateOf, ended, failed, inDoubt, isDevice, isName,
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
 import { parseDocument } from "./document.ts";
-import { newestOf, wasUntold, type Answered, type Asker, type Attachment, NumbersInTail, type KeyInTail, type LeaderLog, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
+import { isAskedAgain, newestOf, waitForOriginal, wasUntold, type Answered, type Asker, type Attachment, NumbersInTail, type KeyInTail, type LeaderLog, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
 import type { StreamMachine } from "./machine.ts";
 import { older, type Applied, type Result } from "./results.ts";
@@ -21,8 +21,6 @@ import { Slab } from "./slab.ts";
 
 /** Sessions told down by one entry, and cursors moved by one. */
 const BATCH = 128;
-/** Requests that wait for the original of their key. */
-const WAIT_FOR_KEY = 16;
 
 export class Admission implements Lead, Applied {
   /** The driver's clock, told before a turn's first event: milliseconds since 1970. */
@@ -310,13 +308,9 @@ export class Admission implements Lead, Applied {
     const { device, key, fingerprint, body, expires } = request;
     if (!isDevice(device) || !isName(key)) return this.#fail(from, request, "bad_request");
     if (body.length > this.#limits.bodyBytes) return this.#fail(from, request, "too_large");
-    const inTail = this.#keysInTail.get(keyOf(request));
-    if (inTail !== undefined) {
-      if (inTail.fingerprint !== fingerprint) this.#fail(from, request, "key_reused"); // R31: another body, 422
-      else if (inTail.also.length >= WAIT_FOR_KEY) this.#fail(from, request, "overloaded");
-      else inTail.also.push({ to: from, request }); // R31: the same, wait for the original
-      return;
-    }
+    const name = keyOf(request);
+    const inTail = this.#keysInTail.get(name);
+    if (inTail !== undefined) return this.#waitForKey(inTail, from, request);
     const known = this.#machine.devices.find(device);
     const stored = known === undefined ? undefined : this.#machine.keys.find(known, key);
     if (stored !== undefined && stored.fingerprint !== fingerprint) return this.#fail(from, request, "key_reused");
@@ -324,7 +318,14 @@ export class Admission implements Lead, Applied {
     const { keyRetentionMs: retention, keySpaceBytes: space } = this.#limits;
     if (!this.#machine.keys.hasRoom(device, key, this.wall, retention, space)) return this.#fail(from, request, "no_key_space");
     const index = this.#propose(from, request, { command: COMMAND.keyed, device, key, fingerprint, expires, retention, space, body });
-    if (index !== 0) this.#keysInTail.set(keyOf(request), { fingerprint, index, also: [] });
+    if (index !== 0) this.#keysInTail.set(name, { fingerprint, index, also: [] });
+  }
+
+  #waitForKey(inTail: KeyInTail, to: GatewayId, request: Request<"keyed">): void {
+    const asker = { to, request };
+    if (inTail.fingerprint !== request.fingerprint) this.#fail(to, request, "key_reused"); // R31: another body, 422
+    else if (isAskedAgain(this.#inTail.get(inTail.index), asker)) this.#inTail.set(inTail.index, asker); // R30: answered under the newer question, as the first
+    else if (!waitForOriginal(inTail, asker)) this.#fail(to, request, "overloaded");
   }
 
   #unkeyed(from: GatewayId, request: Request<"unkeyed">): void {
@@ -379,7 +380,7 @@ export class Admission implements Lead, Applied {
   }
 
   #enter(command: Command): number {
-    return this.#log!.propose(encodeCommand(command), this.wall);
+    return this.#log!.propose(encodeCommand(command, this.#slab), this.wall);
   }
 
   // --- questions that a round answers (R34) ---
@@ -491,9 +492,10 @@ export class Admission implements Lead, Applied {
 
   /** Those who sent the same key meanwhile are answered with the original's offset. */
   #keyedResult(index: number, request: Request<"keyed">, result: Exclude<Result, { type: "attached" }>): void {
-    const inTail = this.#keysInTail.get(keyOf(request));
+    const name = keyOf(request);
+    const inTail = this.#keysInTail.get(name);
     if (inTail?.index !== index) return;
-    this.#keysInTail.delete(keyOf(request));
+    this.#keysInTail.delete(name);
     const other = result.type === "stored" ? { ...result, duplicate: true } : result;
     for (const { to, request: also } of inTail.also) this.#ready.push({ to, answer: answerOf(also.request, other) });
   }

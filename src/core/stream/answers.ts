@@ -39,7 +39,8 @@ const NONCES = 2n ** 64n;
 
 /** Every number of the request is one that the log can carry: whole, not negative, 53 bits; a nonce has 64. */
 export function isSound(request: HopRequest): boolean {
-  for (const value of Object.values(request)) {
+  for (const name in request) {
+    const value: unknown = request[name as keyof HopRequest];
     if (typeof value === "number" && !(Number.isSafeInteger(value) && value >= 0)) return false;
     if (typeof value === "bigint" && !(value >= 0n && value < NONCES)) return false;
   }

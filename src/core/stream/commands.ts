@@ -236,7 +236,8 @@ function readU24(from: Uint8Array, at: number): number {
 
 const out = new Writer();
 
-export function encodeCommand(command: Command): Uint8Array {
+/** @param slab where its bytes are to stand; without one they have memory of their own */
+export function encodeCommand(command: Command, slab?: Slab): Uint8Array {
   out.u8(VERSION).u8(command.command);
   switch (command.command) {
     case COMMAND.open:
@@ -293,7 +294,10 @@ export function encodeCommand(command: Command): Uint8Array {
     case COMMAND.sweep:
       break;
   }
-  return out.take();
+  if (slab === undefined) return out.take();
+  const payload = slab.copy(out.written);
+  out.clear();
+  return payload;
 }
 
 /** Every command but PUBLISH, whose fields are read in place. */

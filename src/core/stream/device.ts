@@ -44,6 +44,8 @@ export class Device {
   /** Not state: changed since it was last encoded; someone watches its stream. */
   dirty = false;
   watched = false;
+  /** Not state either: how the names of its keys' records begin, once it was asked for. */
+  keysName = "";
 
   constructor(id: string, since: number) {
     this.id = id;

@@ -29,6 +29,22 @@ export interface KeyInTail {
   readonly also: Asker[];
 }
 
+/** Requests that wait for the original of their key. */
+const WAIT_FOR_KEY = 16;
+
+/** Whether its gateway asks this keyed publish again: it is not a second request that has the same key. */
+export function isAskedAgain(known: Asker | undefined, { to, request: { number = 0 } }: Asker<Request<"keyed">>): boolean {
+  return number !== 0 && known?.request.type === "keyed" && known.request.number === number && sameGateway(known.to, to);
+}
+
+/** R31: the same key with the same body waits for the original. False: as many wait as may. */
+export function waitForOriginal({ also }: KeyInTail, asker: Asker<Request<"keyed">>): boolean {
+  const place = also.findIndex((known) => isAskedAgain(known, asker));
+  if (place === -1 && also.length >= WAIT_FOR_KEY) return false;
+  also[place === -1 ? also.length : place] = asker;
+  return true;
+}
+
 /** Publishes without a key in the tail (R30). */
 export class NumbersInTail {
   #gateways: { readonly gateway: GatewayId; readonly indexes: Map<number, number> }[] = [];

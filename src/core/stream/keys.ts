@@ -46,7 +46,7 @@ export class Keys {
   }
 
   find(device: Device, key: string): Stored | undefined {
-    const bytes = this.#records.get(keyName(device.id, key));
+    const bytes = this.#records.get(nameOf(device, key));
     if (bytes === undefined) return undefined;
     const record = readKey(bytes);
     // A key of a device of this name that was removed is not this one's.
@@ -62,7 +62,7 @@ export class Keys {
 
   add(device: Device, key: string, stored: Stored, time: number): void {
     out.u8(VERSION).text(stored.fingerprint).integer(stored.offset).integer(device.since).integer(this.#next);
-    this.#records.set(keyName(device.id, key), out.take());
+    this.#records.set(nameOf(device, key), out.take());
     out.u8(VERSION).text(device.id).text(key).integer(time);
     this.#records.set(queueName(this.#next), out.take());
     this.#next += 1;
@@ -135,6 +135,11 @@ export class Keys {
     this.#head += 1;
     this.#oldest = undefined;
   }
+}
+
+function nameOf(device: Device, key: string): string {
+  device.keysName ||= keysName(device.id);
+  return device.keysName + key;
 }
 
 function isOld(queued: Queued, time: number, retention: number): boolean {

@@ -15,7 +15,11 @@ export interface RecordWrite {
   readonly value: Uint8Array | undefined;
 }
 
-type Records = Map<string, Uint8Array | undefined>;
+/** null: deleted. */
+type Records = Map<string, Uint8Array | null>;
+
+/** Names that the store is known not to hold; more are forgotten. */
+const MOST_ABSENT = 512;
 
 export class Overlay {
   readonly #store: StateReads;
@@ -24,6 +28,8 @@ export class Overlay {
   #leaving: Records | undefined;
   /** A restored state that the store does not hold yet; it stands in the store's place. */
   #restored: Map<string, Uint8Array> | undefined;
+  /** Looked for in the store in vain since it last changed: what is asked for when it is admitted is asked for again when it is applied. */
+  readonly #absent = new Set<string>();
 
   constructor(store: StateReads) {
     this.#store = store;
@@ -39,13 +45,23 @@ export class Overlay {
   }
 
   get(name: string): Uint8Array | undefined {
-    if (this.#dirty.has(name)) return this.#dirty.get(name);
-    if (this.#leaving?.has(name) === true) return this.#leaving.get(name);
-    return this.#restored === undefined ? this.#store.get(name) : this.#restored.get(name);
+    let changed = this.#dirty.get(name);
+    if (changed === undefined) changed = this.#leaving?.get(name);
+    if (changed !== undefined) return changed ?? undefined;
+    return this.#restored === undefined ? this.#stored(name) : this.#restored.get(name);
+  }
+
+  #stored(name: string): Uint8Array | undefined {
+    if (this.#absent.has(name)) return undefined;
+    const bytes = this.#store.get(name);
+    if (bytes !== undefined) return bytes;
+    if (this.#absent.size >= MOST_ABSENT) this.#absent.clear();
+    this.#absent.add(name);
+    return undefined;
   }
 
   set(name: string, bytes: Uint8Array | undefined): void {
-    this.#dirty.set(name, bytes);
+    this.#dirty.set(name, bytes ?? null);
   }
 
   /** Every record whose name begins with `prefix` and is > `after`, by name. */
@@ -65,12 +81,13 @@ export class Overlay {
     assert(this.#leaving === undefined, "one checkpoint of a bucket at a time");
     this.#leaving = this.#dirty;
     this.#dirty = new Map();
-    return [...this.#leaving].map(([key, value]) => ({ key, value }));
+    return [...this.#leaving].map(([key, value]) => ({ key, value: value ?? undefined }));
   }
 
   /** The store holds what was taken. */
   confirmed(): void {
     this.#leaving = undefined;
+    this.#absent.clear();
   }
 
   replace(records: Map<string, Uint8Array>): void {
@@ -82,6 +99,7 @@ export class Overlay {
   /** The store holds the restored state. */
   installed(): void {
     this.#restored = undefined;
+    this.#absent.clear();
   }
 
   #below(prefix: string, after: string): Iterable<readonly [string, Uint8Array]> {

@@ -1,4 +1,4 @@
-// Memory of the log's payloads: cut one after the other from chunks that are never used twice, so a payload may be kept by the log, the links and the readers alike.
+// Memory of the log's payloads and of bodies on their way there: cut one after the other from chunks that are never used twice, so a payload may be kept by the log, the links and the readers alike.
 
 const CHUNK_BYTES = 256 * 1024;
 /** A payload above this has memory of its own, so that no chunk is left half empty. */
@@ -25,5 +25,12 @@ export class Slab {
 
   take(): Uint8Array {
     return this.bytes.subarray(this.start, this.#end);
+  }
+
+  /** A copy of these bytes. */
+  copy(bytes: Uint8Array): Uint8Array {
+    this.reserve(bytes.length);
+    this.bytes.set(bytes, this.start);
+    return this.take();
   }
 }

@@ -19,7 +19,7 @@ import type { Server } from "../server.ts";
 import { traceOf } from "../trace.ts";
 
 const NDJSON = "application/x-ndjson";
-/** Lines of one batch whose result is not written yet: beyond it the batch is not read on. */
+/** Lines of one batch whose result is not written yet: beyond it no further one is taken. */
 const MOST_LINES = 1024;
 /** Bytes of those lines. */
 const MOST_BYTES = 4 * 1024 * 1024;
@@ -27,6 +27,8 @@ const MOST_BYTES = 4 * 1024 * 1024;
 const MOST_RESULT_BYTES = 4 * 1024 * 1024;
 /** A client that takes no result for so long is let go. */
 const SLOW_READER_MS = 30_000;
+/** A node that takes no more just now is asked again after this, in milliseconds. */
+const LOOK_AGAIN_MS = 100;
 /** A line's JSON may be so much larger than its payload and headers: escapes, base64, the names of its fields. */
 const LINE_TO_CONTENT = 2;
 const LINE_FIELDS_BYTES = 4096;
@@ -91,6 +93,8 @@ interface Slot {
   result: string | undefined;
 }
 
+const NOTHING = Buffer.alloc(0);
+
 class Batch {
   readonly results = new PassThrough({ highWaterMark: MOST_RESULT_BYTES });
   readonly #context: HttpContext;
@@ -100,9 +104,16 @@ class Batch {
   readonly #slots = new Ring<Slot>();
   #bytes = 0;
   #line = 0;
+  /** What was read of the body and not taken yet. */
+  #unread: Buffer = NOTHING;
+  /** The body has ended; so has the batch, once its last line is taken. */
+  #read = false;
   #ended = false;
   #writing = false;
   #slow: NodeJS.Timeout | undefined;
+  /** Since when the next line waits for the node, milliseconds of the monotonic clock. */
+  #waitsSince: number | undefined;
+  #lookAgain: NodeJS.Timeout | undefined;
 
   constructor(context: HttpContext, body: Readable, trace: string | undefined) {
     this.#context = context;
@@ -110,37 +121,86 @@ class Batch {
     this.#trace = trace;
     const { maxPayloadBytes, maxHeadersBytes } = context.settings;
     this.#cutter = new LineCutter(LINE_TO_CONTENT * (maxPayloadBytes + maxHeadersBytes) + LINE_FIELDS_BYTES);
-    body.on("data", (chunk: Buffer) => this.#read(chunk));
-    body.on("end", () => this.#end());
+    body.on("data", (chunk: Buffer) => {
+      this.#unread = chunk; // one at a time: the body is paused while something is left
+      this.#goOn();
+    });
+    body.on("end", () => {
+      this.#read = true;
+      this.#goOn();
+    });
     body.on("error", () => this.results.destroy()); // cut off: what was read is stored or not, nobody hears it
     this.results.on("drain", () => this.#goOn());
-    this.results.on("close", () => clearTimeout(this.#slow));
+    this.results.on("close", () => {
+      clearTimeout(this.#slow);
+      clearTimeout(this.#lookAgain);
+    });
   }
 
-  #read(chunk: Buffer): void {
-    this.#cutter.push(chunk, this.#take);
-    if (this.#slots.size >= MOST_LINES || this.#bytes >= MOST_BYTES) this.#body.pause();
+  /** Takes lines and reads on, where there is room: in flight, in the node, and at a client that takes its results. */
+  readonly #goOn = (): void => {
+    if (this.results.destroyed) return;
+    this.#watchReader();
+    while (!this.#ended && this.#mayTake()) {
+      if (this.#unread.length > 0) this.#unread = this.#unread.subarray(this.#cutter.push(this.#unread, this.#take));
+      else if (!this.#read) return void this.#body.resume();
+      else {
+        this.#cutter.end(this.#take);
+        this.#ended = true;
+        this.#writeSoon();
+      }
+    }
+    this.#body.pause();
+  };
+
+  #mayTake(): boolean {
+    return this.#hasRoom() && !this.results.writableNeedDrain && !this.#waits();
   }
 
-  #end(): void {
-    this.#cutter.end(this.#take);
-    this.#ended = true;
-    this.#writeSoon();
+  #hasRoom(): boolean {
+    return this.#slots.size < MOST_LINES && this.#bytes < MOST_BYTES;
   }
 
-  readonly #take = (bytes: Buffer | undefined): void => {
+  #watchReader(): void {
+    if (this.results.writableNeedDrain) {
+      this.#slow ??= setTimeout(() => this.results.destroy(), SLOW_READER_MS);
+      return;
+    }
+    clearTimeout(this.#slow);
+    this.#slow = undefined;
+  }
+
+  /** While the node takes no more, the next line waits as long as a publish may; then it is refused like any other, and so are those behind it. */
+  #waits(): boolean {
+    const { node, settings } = this.#context;
+    if (node.takesMore) {
+      this.#waitsSince = undefined;
+      return false;
+    }
+    const now = performance.now();
+    this.#waitsSince ??= now;
+    if (now - this.#waitsSince >= settings.publishSeconds * 1000) return false;
+    this.#lookAgain ??= setTimeout(() => {
+      this.#lookAgain = undefined;
+      this.#goOn();
+    }, LOOK_AGAIN_MS);
+    return true;
+  }
+
+  readonly #take = (bytes: Buffer | undefined): boolean => {
     this.#line += 1;
     const isFirst = this.#line === 1;
-    if (bytes !== undefined && isBlank(bytes, isFirst)) return;
+    if (bytes !== undefined && isBlank(bytes, isFirst)) return true;
     const slot: Slot = { line: this.#line, bytes: bytes?.length ?? 0, result: undefined };
     this.#slots.push(slot);
     this.#bytes += slot.bytes;
     try {
       this.#publish(slot, textOf(bytes, isFirst));
     } catch (error) {
-      if (!(error instanceof BellhopError)) return this.#broken(error as Error);
-      this.#settle(slot, refusal(slot.line, error));
+      if (error instanceof BellhopError) this.#settle(slot, refusal(slot.line, error));
+      else this.#broken(error as Error);
     }
+    return this.#hasRoom() && !this.results.destroyed;
   };
 
   #publish(slot: Slot, text: string): void {
@@ -178,18 +238,6 @@ class Batch {
     if (this.#ended && this.#slots.size === 0) this.results.end();
     else this.#goOn();
   };
-
-  /** Reads on where there is room: in flight, and at a client that takes its results. */
-  #goOn(): void {
-    if (this.results.writableNeedDrain) {
-      this.#body.pause();
-      this.#slow ??= setTimeout(() => this.results.destroy(), SLOW_READER_MS);
-      return;
-    }
-    clearTimeout(this.#slow);
-    this.#slow = undefined;
-    if (this.#slots.size < MOST_LINES && this.#bytes < MOST_BYTES) this.#body.resume();
-  }
 
   #broken(error: Error): void {
     if (error instanceof BrokenInvariant) this.#context.node.fail(error);

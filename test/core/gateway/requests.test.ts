@@ -35,7 +35,8 @@ describe("a request", () => {
     const first = rig.asked("keyed");
     rig.lead(2, "n2");
     const second = rig.asked("keyed");
-    expect(second).toMatchObject({ to: "n2", epoch: 2, request: { key: "k" } });
+    expect(second).toMatchObject({ to: "n2", epoch: 2, request: { key: "k", number: 1 } });
+    expect(first).toMatchObject({ request: { number: 1 } }); // by it a leader tells that it is the same request
     stored(rig, numberOf(first));
     expect(answers).toEqual([]);
     stored(rig, numberOf(second), "n2");

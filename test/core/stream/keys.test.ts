@@ -35,6 +35,29 @@ describe("keys (R31)", () => {
     expect(bench.answerTo("stored", second)).toMatchObject({ offset: 1, duplicate: true });
   });
 
+  test("a key in the tail that its gateway asks again is answered under the newer question, as the first (R30)", () => {
+    const bench = new Bench().open();
+    const first = bench.send(keyed("k", { number: 7 }));
+    const other = bench.send(keyed("k", { number: 8 }));
+    const otherAgain = Array.from({ length: 20 }, () => bench.send(keyed("k", { number: 8 }))).at(-1)!;
+    const firstAgain = bench.send(keyed("k", { number: 7 }));
+    bench.commit();
+    const told = bench.answers.map(({ answer }) => ("request" in answer ? answer.request : 0));
+    expect(told.sort()).toEqual([otherAgain, firstAgain].sort());
+    expect(told).not.toContain(first);
+    expect(told).not.toContain(other);
+    expect(bench.answerTo("stored", firstAgain)).toMatchObject({ offset: 1, duplicate: false });
+    expect(bench.answerTo("stored", otherAgain)).toMatchObject({ offset: 1, duplicate: true });
+  });
+
+  test("a key in the tail: whoever leaves its number out, as an older node does, waits like another request", () => {
+    const bench = new Bench().open();
+    bench.send(keyed("k"));
+    const again = bench.send(keyed("k"));
+    bench.commit();
+    expect(bench.answerTo("stored", again).duplicate).toBe(true);
+  });
+
   test("applying checks again: the same key twice in the log is stored once", () => {
     const bench = new Bench().open();
     bench.ask("stored", keyed("k"));
