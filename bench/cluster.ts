@@ -23,6 +23,8 @@ export interface ClusterOptions {
   readonly program: string;
   /** Where the others are told to dial a node, given its id and where it listens: a proxy's address, or the same. */
   readonly advertise?: (node: string, listens: string) => Promise<string>;
+  /** Environment of a node beside this process's own. */
+  readonly environment?: (node: string) => Readonly<Record<string, string>>;
 }
 
 export class ClusterNode {
@@ -31,16 +33,18 @@ export class ClusterNode {
   readonly http: string;
   readonly device: string;
   readonly #words: readonly string[];
+  readonly #environment: Readonly<Record<string, string>>;
   #child: ChildProcess | undefined;
   said = "";
   isFrozen = false;
 
-  constructor(options: { id: string; data: string; http: string; device: string; words: readonly string[] }) {
+  constructor(options: { id: string; data: string; http: string; device: string; words: readonly string[]; environment: Readonly<Record<string, string>> }) {
     this.id = options.id;
     this.data = options.data;
     this.http = options.http;
     this.device = options.device;
     this.#words = options.words;
+    this.#environment = options.environment;
   }
 
   get isRunning(): boolean {
@@ -53,7 +57,7 @@ export class ClusterNode {
 
   /** Resolves when the process is there, not when the node is ready. */
   start(): void {
-    const child = spawn(process.execPath, this.#words, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, this.#words, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...this.#environment } });
     const hear = (text: string): void => {
       this.said = (this.said + text).slice(-SAID_CHARACTERS);
     };
@@ -115,7 +119,7 @@ export class Cluster {
         options.program, "start", "--node", id, "--zone", `zone-${place}`, "--data", data, "--http", http, "--device", device, "--peer", peer, "--advertise-peer", advertised,
         "--cluster", "cluster", "--etcd", etcd.endpoints.join(","), "--bucket-count", String(options.buckets), "--log-level", "warn",
       ];
-      nodes.push(new ClusterNode({ id, data, http, device, words }));
+      nodes.push(new ClusterNode({ id, data, http, device, words, environment: options.environment?.(id) ?? {} }));
     }
     const cluster = new Cluster(etcd, nodes, directory);
     try {

@@ -1,7 +1,7 @@
 // Debian's packages, unpacked into a folder: needs neither root nor an installation.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 /** A program and the folders of its libraries, for LD_LIBRARY_PATH. */
@@ -10,16 +10,15 @@ export interface Unpacked {
   readonly libraries: string;
 }
 
-/** Unpacks once; undefined where the packages cannot be had. `program` is its path inside them. */
+/** Unpacks once, and says so on stderr; undefined where the packages cannot be had. `program` is its path inside them. */
 export function unpackDebian(packages: readonly string[], root: string, program: string): Unpacked | undefined {
   const path = join(root, program);
   if (!existsSync(path)) {
-    mkdirSync(root, { recursive: true });
+    process.stderr.write(`Debian's ${packages[0]} is fetched and unpacked into ${root}: nothing is installed.\n`);
     try {
-      download(packages, root);
-      for (const file of readdirSync(root).filter((name) => name.endsWith(".deb"))) execFileSync("dpkg-deb", ["-x", file, "."], { cwd: root });
-    } catch {
-      rmSync(root, { recursive: true, force: true });
+      unpack(packages, root, program);
+    } catch (error) {
+      process.stderr.write(`Debian's ${packages[0]} cannot be had: ${error instanceof Error ? error.message.split("\n")[0] : String(error)}\n`);
       return undefined;
     }
   }
@@ -28,14 +27,31 @@ export function unpackDebian(packages: readonly string[], root: string, program:
   return { path, libraries: libraries.join(":") };
 }
 
-/** By the machine's own lists of packages; where it has none, or old ones, by lists fetched beside the packages. */
-function download(packages: readonly string[], root: string): void {
+/** Beside it first, and under its name when it is whole: another process may do the same, and either may be ended in the midst of it. */
+function unpack(packages: readonly string[], root: string, program: string): void {
+  const own = `${root}.${process.pid}`;
+  const files = join(own, "packages");
+  mkdirSync(files, { recursive: true });
   try {
-    execFileSync("apt-get", ["download", ...packages], { cwd: root, stdio: "ignore" });
+    download(packages, files);
+    for (const file of readdirSync(files).filter((name) => name.endsWith(".deb"))) execFileSync("dpkg-deb", ["-x", join(files, file), own]);
+    rmSync(files, { recursive: true });
+    if (existsSync(join(root, program))) return;
+    rmSync(root, { recursive: true, force: true });
+    renameSync(own, root);
+  } finally {
+    rmSync(own, { recursive: true, force: true });
+  }
+}
+
+/** By the machine's own lists of packages; where it has none, or old ones, by lists fetched beside the packages. */
+function download(packages: readonly string[], folder: string): void {
+  try {
+    execFileSync("apt-get", ["download", ...packages], { cwd: folder, stdio: "ignore" });
   } catch {
-    for (const folder of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(root, folder), { recursive: true });
-    const own = ["-o", `Dir::State::lists=${join(root, "lists")}`, "-o", `Dir::Cache=${join(root, "cache")}`];
+    for (const one of ["lists/partial", "cache/archives/partial"]) mkdirSync(join(folder, one), { recursive: true });
+    const own = ["-o", `Dir::State::lists=${join(folder, "lists")}`, "-o", `Dir::Cache=${join(folder, "cache")}`];
     execFileSync("apt-get", [...own, "update"], { stdio: "ignore" });
-    execFileSync("apt-get", [...own, "download", ...packages], { cwd: root, stdio: "ignore" });
+    execFileSync("apt-get", [...own, "download", ...packages], { cwd: folder, stdio: "ignore" });
   }
 }

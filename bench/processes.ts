@@ -2,6 +2,7 @@
 
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
@@ -89,6 +90,25 @@ export async function stopped(child: ChildProcess): Promise<void> {
   const ended = once(child, "exit");
   child.kill("SIGTERM");
   await ended;
+}
+
+/** SIGKILL, and the wait for the end: for those whose data is thrown away. Frozen ones end too. */
+export async function killed(children: readonly ChildProcess[]): Promise<void> {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  }
+}
+
+/** For a benchmark's main file: what it has started ends with it, however it ends but by SIGKILL, and what is frozen too. Linux only. */
+export function endChildrenWithThis(): void {
+  process.once("exit", () => {
+    const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, "utf8");
+    for (const pid of children.trim().split(" ").filter(Boolean).map(Number)) for (const signal of ["SIGTERM", "SIGCONT"] as const) process.kill(pid, signal);
+  });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(130));
 }
 
 export function freePort(): Promise<number> {

@@ -1,12 +1,11 @@
 // npm run bench: Bellhop beside Redis Streams and beside the floor of sockets, on this machine, as tables for bench/README.md.
 // Every run has a fresh directory on the same file system; every answered message is looked for in its stream afterwards.
 
-import { readFileSync, rmSync } from "node:fs";
-import { cpus, loadavg, release } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { packageFolder, version } from "../src/observe/version.ts";
+import { packageFolder } from "../src/observe/version.ts";
 import { print, note } from "../src/cli/output.ts";
 import { median, spread, thousands } from "./figures.ts";
 import { measureIdle } from "./idle.ts";
@@ -16,10 +15,12 @@ import { runHttpLoad, type HttpResult } from "./load/http.ts";
 import { runLoad } from "./load/launch.ts";
 import { runSseLoad } from "./load/sse.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
-import { measureOverload } from "./overload.ts";
+import { Machine } from "./machine.ts";
+import { measureDevicesOverload } from "./overload-devices.ts";
+import { measureHttpOverload } from "./overload-http.ts";
 import { findRedis, startRedis } from "./peers/redis-server.ts";
 import { measureReplicated } from "./replicated.ts";
-import { freePort, startBareHttp, startBellhop, startFloor, type Started } from "./processes.ts";
+import { endChildrenWithThis, freePort, startBareHttp, startBellhop, startFloor, type Started } from "./processes.ts";
 
 const CACHE = join(packageFolder(), ".cache");
 const DATA = join(CACHE, "bench");
@@ -48,20 +49,21 @@ const { values } = parseArgs({
 });
 const pairs = Number(values.pairs);
 const seconds = Number(values.seconds);
-const redisBinary = findRedis(CACHE);
-
 const parts = values.only.split(",");
 for (const part of parts) if (!Object.hasOwn(PARTS, part)) throw new Error(`--only takes ${Object.keys(PARTS).join(", ")}; "${part}" is none of them.`);
-const stolenBefore = stolen();
-print(`Machine: ${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Linux ${release()}, Node ${process.version}, load ${loadavg()[0]!.toFixed(2)} before the start.`);
-print(`Bellhop ${version()}: its defaults, every message on disk before it is answered.\n`);
+const redisBinary = parts.some((part) => part === "pairs" || part === "open") ? findRedis(CACHE) : undefined;
+endChildrenWithThis();
+rmSync(DATA, { recursive: true, force: true }); // of a run that was ended
+const machine = new Machine();
+print(machine.described());
+print("Bellhop: its defaults, every message on disk before it is answered.\n");
 try {
   for (const part of parts) await PARTS[part as Part]();
 } catch (error) {
   note(`error: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 }
-print(`Noise: load ${loadavg()[0]!.toFixed(2)} at the end; ${stolenShare(stolenBefore, stolen())} of the processors' time went to other guests of the host.`);
+print(machine.noise());
 rmSync(DATA, { recursive: true, force: true });
 
 type Server = "Bellhop" | "Redis" | "floor" | "bare HTTP";
@@ -177,13 +179,19 @@ async function followers(): Promise<void> {
 }
 
 async function threefold(): Promise<void> {
-  const { peak, goodput, refused, failed, p99, afterRefused, afterP99 } = await withServer("Bellhop", ({ httpAt }) => measureOverload(httpAt));
-  print(`Overload: three times the peak of ${thousands(peak)} publishes/s over HTTP: ${thousands(goodput)} are stored (${((100 * goodput) / peak).toFixed(0)} % of the peak),`);
-  print(`${thousands(refused)} refused and ${thousands(failed)} not answered a second, p99 ${p99} ms; right afterwards, at 30 % of it: ${afterRefused} refused, p99 ${afterP99} ms.\n`);
+  const http = await withServer("Bellhop", ({ httpAt }) => measureHttpOverload(httpAt));
+  print(`Overload over HTTP: three times the peak of ${thousands(http.peak)} publishes/s: ${thousands(http.goodput)} are stored (${((100 * http.goodput) / http.peak).toFixed(0)} % of the peak),`);
+  print(`${thousands(http.refused)} refused and ${thousands(http.failed)} not answered a second, p99 ${http.p99} ms; right afterwards, at 30 % of it: ${http.afterRefused} refused, p99 ${http.afterP99} ms.\n`);
+
+  const devices = await withServer("Bellhop", measureDevicesOverload);
+  print(`Overload over devices: three times the peak of ${thousands(devices.peak)} messages/s: ${thousands(devices.goodput)} are answered (${((100 * devices.goodput) / devices.peak).toFixed(0)} % of the peak),`);
+  print(`p99 ${devices.p99.toFixed(0)} ms from the write to the answer; ${thousands(devices.heldBack)} messages waited in the devices at its end; ${devices.refused} devices were refused${devices.why === "" ? "" : ` (${devices.why})`}.`);
+  print(`Other devices at 30 % of the peak, p99 of a second from when a message was due: ${devices.gentleBefore.toFixed(1)} ms before; after it ${devices.gentleAfter.map((ms) => ms.toFixed(1)).join(", ")} ms:`);
+  print(`${devices.backAfter === undefined ? "not as before within that time" : `as before (twice that) after ${devices.backAfter} s`}. All ${thousands(devices.verified)} messages that were answered were found.\n`);
 }
 
 async function replicated(): Promise<void> {
-  await measureReplicated({ pairs, seconds, directory: join(DATA, "replicated"), nats: values.nats });
+  await measureReplicated({ pairs, seconds, directory: join(DATA, "replicated"), cache: CACHE, nats: values.nats });
 }
 
 async function knownDevices(): Promise<void> {
@@ -204,25 +212,4 @@ function rate(result: LoadResult | undefined): string {
 
 function p50(results: readonly LoadResult[]): string {
   return results.length === 0 ? "–" : median(results.map((result) => result.latency.p50)).toFixed(1);
-}
-
-interface Ticks {
-  readonly stolen: number;
-  readonly total: number;
-}
-
-/** The processors' ticks so far: all of them, and those that the host gave to other guests. */
-function stolen(): Ticks {
-  try {
-    const [first = ""] = readFileSync("/proc/stat", "utf8").split("\n");
-    const ticks = first.trim().split(/\s+/).slice(1, 9).map(Number);
-    return { stolen: ticks[7]!, total: ticks.reduce((sum, some) => sum + some, 0) };
-  } catch {
-    return { stolen: 0, total: 0 };
-  }
-}
-
-function stolenShare(before: Ticks, after: Ticks): string {
-  const total = after.total - before.total;
-  return total === 0 ? "an unknown share" : `${((100 * (after.stolen - before.stolen)) / total).toFixed(1)} %`;
 }

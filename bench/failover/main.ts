@@ -1,173 +1,126 @@
-// The gap in acknowledgements when a node or a member of etcd is killed or frozen, as a device and an HTTP publisher see it; and fail-overs under full load that nobody provoked.
-// `npm run bench:failover -- --rounds 10 --only leader-killed,leader-frozen`
+// npm run bench:failover: the gap in acknowledgements when a node is killed or frozen, of Bellhop and of its peers in one run, as tables for bench/README.md.
+// `npm run bench:failover -- --rounds 10 --only leader-killed,leader-frozen --against nats,rabbitmq`
 
+import { rmSync } from "node:fs";
 import { loadavg } from "node:os";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { setTimeout as sleep } from "node:timers/promises";
-import { Check } from "../../src/check/run.ts";
-import { Cluster, type ClusterNode } from "../cluster.ts";
-import { observeDevice, observeHttp } from "./observers.ts";
+import { note, print } from "../../src/cli/output.ts";
+import { packageFolder } from "../../src/observe/version.ts";
+import { thousands } from "../figures.ts";
+import { Machine } from "../machine.ts";
+import { findNats } from "../peers/nats-servers.ts";
+import { findRabbit } from "../peers/rabbitmq-servers.ts";
+import { endChildrenWithThis } from "../processes.ts";
+import { BELLHOP_SETTINGS, HARMS, startBellhopTrial } from "./bellhop.ts";
+import { measureFullLoad } from "./full-load.ts";
+import { LEADER_SIGNALS, startNatsTrial, startRabbitTrial, type LeaderSignal } from "./peers.ts";
+import { measureSlowRate, slowDisks } from "./slow-disk.ts";
+import { measure, type Outcome, type Trial } from "./trial.ts";
 
-/** So long the worst gap is looked for, before the fault and after it: as long each, so that what a loaded machine does by itself shows in the one before. Milliseconds. */
-const BEFORE_MS = 4000;
-const AFTER_MS = 4000;
-const LONGEST_MS = 60_000;
-const WHOLE_MS = 120_000;
-const LOADED_SECONDS = 30;
-/** A node that was departed is suspected later the next time (damping): it rests until that has passed, so that every round measures a first fault. */
-const REST_MS = 61_000;
+const CACHE = join(packageFolder(), ".cache");
+const DATA = join(CACHE, "failover");
+const PEERS = ["nats", "rabbitmq"];
 
-interface Target {
-  /** A device of the bucket that is looked at. */
-  readonly device: string;
-  readonly leader: ClusterNode;
-  readonly follower: ClusterNode;
-  /** The third one, neither killed nor frozen: the observers' node. */
-  readonly other: ClusterNode;
-}
-
-interface Scenario {
+interface Fault {
   readonly what: string;
-  /** Milliseconds that are asked for on a quiet machine; the median is held against it. */
+  /** Milliseconds that are asked of Bellhop on a quiet machine; the median is held against it. */
   readonly asked: number | "no gap";
-  readonly victim: "leader" | "follower" | "etcd";
-  /** Answers what undoes it. */
-  readonly harm: (cluster: Cluster, target: Target) => Promise<() => Promise<void>>;
 }
 
-const SCENARIOS: Record<string, Scenario> = {
-  "leader-killed": { what: "leader, kill -9", victim: "leader", asked: 400, harm: (_, { leader }) => killed(leader) },
-  "leader-frozen": { what: "leader frozen", victim: "leader", asked: 1200, harm: (_, { leader }) => frozen(leader) },
-  "follower-killed": { what: "follower, kill -9", victim: "follower", asked: 1000, harm: (_, { follower }) => killed(follower) },
-  "follower-frozen": { what: "follower frozen", victim: "follower", asked: 1200, harm: (_, { follower }) => frozen(follower) },
-  "etcd-killed": {
-    what: "etcd's leader, kill -9",
-    victim: "etcd",
-    asked: "no gap",
-    harm: async (cluster) => {
-      const server = (await cluster.etcdLeader())!;
-      await server.kill();
-      return () => server.restart();
-    },
+const FAULTS = {
+  "leader-killed": { what: "leader, kill -9", asked: 400 },
+  "leader-frozen": { what: "leader frozen", asked: 1200 },
+  "follower-killed": { what: "follower, kill -9", asked: 1000 },
+  "follower-frozen": { what: "follower frozen", asked: 1200 },
+  "follower-slow": { what: "each sync of a follower's disk 200 ms longer", asked: 1200 },
+  "etcd-killed": { what: "etcd's leader, kill -9", asked: "no gap" },
+  "etcd-frozen": { what: "etcd's leader frozen", asked: "no gap" },
+} satisfies Record<string, Fault>;
+type FaultName = keyof typeof FAULTS;
+/** Measured once each, behind the table. */
+const BESIDES = ["slow-rate", "load"];
+
+/** One that takes part in the rounds of a fault, in turns with the others. */
+interface Contender {
+  readonly name: string;
+  readonly start: () => Promise<Trial>;
+}
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    only: { type: "string", default: [...Object.keys(FAULTS), ...BESIDES].join(",") },
+    against: { type: "string", default: PEERS.join(",") },
+    nats: { type: "string" },
   },
-  "etcd-frozen": {
-    what: "etcd's leader frozen",
-    victim: "etcd",
-    asked: "no gap",
-    harm: async (cluster) => {
-      const { pid } = (await cluster.etcdLeader())!;
-      process.kill(pid, "SIGSTOP");
-      return async () => void process.kill(pid, "SIGCONT");
-    },
-  },
-};
+});
+const only = chosen("--only", values.only, [...Object.keys(FAULTS), ...BESIDES]);
+const against = chosen("--against", values.against, PEERS);
 
-async function killed(node: ClusterNode): Promise<() => Promise<void>> {
-  await node.stop();
-  return async () => node.start();
+endChildrenWithThis();
+rmSync(DATA, { recursive: true, force: true }); // of a run that was ended
+const machine = new Machine();
+print(machine.described());
+print(`Bellhop: ${BELLHOP_SETTINGS}; a device publishes every 5 ms and an HTTP publisher one message after another, both through a node that nothing happens to.`);
+const nats = against.includes("nats") ? findNats(values.nats, CACHE) : undefined;
+const rabbit = against.includes("rabbitmq") ? findRabbit(CACHE) : undefined;
+print(nats === undefined ? "NATS JetStream: not compared with." : `NATS ${nats.version}: JetStream on files, one stream of three copies, its defaults; a publisher every 5 ms, through a server that does not lead the stream.`);
+print(rabbit === undefined ? "RabbitMQ: not compared with." : `RabbitMQ ${rabbit.version}: one quorum queue of three copies, its defaults; a publisher with confirms every 5 ms, through a node that does not lead the queue.`);
+const disks = only.some((name) => name === "follower-slow" || name === "slow-rate") ? slowDisks(join(DATA, "disks")) : undefined;
+print(`Each round on a fresh cluster of three, the contenders in turns; ${values.rounds} rounds, median (least–greatest), in ms.\n`);
+try {
+  await table();
+  if (only.includes("slow-rate")) await slowRate();
+  if (only.includes("load")) print(await measureFullLoad());
+} finally {
+  rmSync(DATA, { recursive: true, force: true });
 }
+print(`\n${machine.noise()}`);
 
-async function frozen(node: ClusterNode): Promise<() => Promise<void>> {
-  node.freeze();
-  return async () => node.thaw();
-}
-
-/** Of one round, in milliseconds: the longest gaps in the seconds before, and from the fault on. */
-interface Round {
-  readonly device: number;
-  readonly http: number;
-  readonly before: number;
-}
-
-async function round(cluster: Cluster, name: string, scenario: Scenario): Promise<Round> {
-  const target = await targetOf(cluster, name, scenario);
-  const [device, http] = [observeDevice(target.device, target.other.device), observeHttp(`${target.device}`, target.other.http)];
-  try {
-    await flowing(() => Math.min(device.gap.answers, http.gap.answers), 20);
-    for (const { gap } of [device, http]) gap.reset();
-    await sleep(BEFORE_MS);
-    const before = Math.max(device.gap.longest, http.gap.longest);
-    for (const { gap } of [device, http]) gap.reset();
-    const counts = [device.gap.answers, http.gap.answers] as const;
-    const undo = await scenario.harm(cluster, target);
-    await sleep(AFTER_MS);
-    await flowing(() => Math.min(device.gap.answers - counts[0], http.gap.answers - counts[1]), 5);
-    const found = { device: device.gap.longest, http: http.gap.longest, before };
-    await undo();
-    await cluster.whole(WHOLE_MS);
-    return found;
-  } finally {
-    await Promise.all([device.stop(), http.stop()]);
-  }
-}
-
-/** When each node was last killed or frozen. */
-const harmed = new Map<string, number>();
-
-/** A device of its own for each round, and who leads and follows its bucket; its victim has rested. */
-async function targetOf(cluster: Cluster, name: string, { victim }: Scenario): Promise<Target> {
-  for (let tries = 0; ; tries += 1) {
-    const device = `${name}-${Date.now().toString(36)}`;
-    await fetch(`http://${cluster.nodes[0]!.http}/v1/devices/${device}/messages`, { method: "POST", body: "first", headers: { "content-type": "text/plain" }, signal: AbortSignal.timeout(LONGEST_MS) });
-    const { leader: leading, members } = (await explained(cluster.nodes[0]!, device)) as { leader: string; members: string[] };
-    const leader = cluster.nodes.find(({ id }) => id === leading)!;
-    const [follower, other] = cluster.nodes.filter(({ id }) => id !== leading && members.includes(id)).sort((a, b) => harmedAt(a) - harmedAt(b)) as [ClusterNode, ClusterNode];
-    const target = { device, leader, follower, other };
-    if (victim === "etcd") return target;
-    if (performance.now() - harmedAt(target[victim]) > REST_MS) {
-      harmed.set(target[victim].id, performance.now());
-      return target;
+async function table(): Promise<void> {
+  print("| what happens | | device, or publisher of a peer | HTTP publisher | the worst of them before | asked | answered and lost | load |\n|---|---|---|---|---|---|---|---|");
+  for (const name of Object.keys(FAULTS) as FaultName[]) {
+    if (!only.includes(name)) continue;
+    const rows = new Map(contendersOf(name).map((contender) => [contender, [] as Outcome[]]));
+    for (let round = 1; round <= Number(values.rounds); round += 1) {
+      for (const [{ name: who, start }, done] of rows) {
+        done.push(await measure(start));
+        note(`${FAULTS[name].what}, round ${round} of ${values.rounds}: ${who} ${done.at(-1)!.after.map(Math.round).join(", ")} ms`);
+      }
     }
-    await sleep(tries < 20 ? 20 : 1000);
+    for (const [{ name: who }, done] of rows) print(row(name, who, done));
   }
 }
 
-function harmedAt({ id }: ClusterNode): number {
-  return harmed.get(id) ?? -Infinity;
-}
-
-async function explained(node: ClusterNode, device: string): Promise<unknown> {
-  const deadline = performance.now() + LONGEST_MS;
-  for (;;) {
-    const explanation = await node.get(`/v1/devices/${device}/explain`);
-    if (explanation !== undefined) return explanation;
-    if (performance.now() > deadline) throw new Error(`${node.id} does not know ${device}`);
-    await sleep(20);
+function contendersOf(name: FaultName): Contender[] {
+  if (name === "follower-slow") {
+    if (disks === undefined) print(`| ${FAULTS[name].what} | not measured: it needs a C compiler (cc) | | | | | | |`);
+    return disks === undefined ? [] : [{ name: "Bellhop", start: () => startBellhopTrial(disks.harm, disks.environment) }];
   }
+  const contenders: Contender[] = [{ name: "Bellhop", start: () => startBellhopTrial(HARMS[name]) }];
+  const signal: LeaderSignal | undefined = LEADER_SIGNALS[name as keyof typeof LEADER_SIGNALS];
+  if (signal === undefined) return contenders;
+  if (nats !== undefined) contenders.push({ name: "NATS", start: () => startNatsTrial(nats, join(DATA, "NATS"), signal) });
+  if (rabbit !== undefined) contenders.push({ name: "RabbitMQ", start: () => startRabbitTrial(rabbit, join(DATA, "RabbitMQ"), signal) });
+  return contenders;
 }
 
-async function flowing(answers: () => number, least: number): Promise<void> {
-  const deadline = performance.now() + LONGEST_MS;
-  while (answers() < least) {
-    if (performance.now() > deadline) throw new Error(`No answers came within ${LONGEST_MS / 1000} s.`);
-    await sleep(2);
-  }
+function row(name: FaultName, who: string, done: readonly Outcome[]): string {
+  const http = done.map(({ after }) => after[1]).filter((gap) => gap !== undefined);
+  const lost = done.map((outcome) => outcome.lost);
+  const cells = [
+    FAULTS[name].what, who, spread(done.map(({ after }) => after[0]!)), http.length === 0 ? "" : spread(http), spread(done.map(({ before }) => before)),
+    who === "Bellhop" ? FAULTS[name].asked : "", lost.includes(undefined) ? "no answer to ask for them" : lost.reduce((sum, one) => sum! + one!, 0), loadavg()[0]!.toFixed(1),
+  ];
+  return `| ${cells.join(" | ")} |`;
 }
 
-/** Fail-overs that nobody provoked, while devices publish as fast as they are answered. */
-async function underFullLoad(cluster: Cluster): Promise<string> {
-  const before = await departures(cluster);
-  const check = await Check.start({
-    at: cluster.nodes.map(({ http }) => http), run: `load-${Date.now().toString(36)}`, devices: 30, inFlight: 64, publishers: 4, rate: 1e6,
-    ask: (at, { path, ...request }, signal) => fetch(`http://${at}${path}`, { ...request, signal }), tokenOf: () => undefined, tls: undefined,
-  });
-  await sleep(LOADED_SECONDS * 1000);
-  const { perSecond, violationCount, longestPauseMs } = await check.finish();
-  const departed = (await departures(cluster)) - before;
-  return `${departed} nodes were departed by mistake in ${LOADED_SECONDS} s under full load: ${Math.round(perSecond)} answers a second, longest pause ${Math.round(longestPauseMs)} ms, ${violationCount} violations`;
-}
-
-/** Departures in the control log so far. */
-async function departures(cluster: Cluster): Promise<number> {
-  let count = 0;
-  for (let after = "0"; ; ) {
-    const page = (await cluster.nodes[0]!.get(`/v1/control-log?after=${after}&limit=1000`)) as { entries: { commands: { type: string }[] }[]; next: string } | undefined;
-    if (page === undefined) throw new Error("The control log cannot be read.");
-    count += page.entries.flatMap(({ commands }) => commands).filter(({ type }) => type === "depart").length;
-    if (page.entries.length === 0 || page.next === after) return count;
-    after = page.next;
-  }
+async function slowRate(): Promise<void> {
+  if (disks === undefined) return print("\nThe rate beside a slow follower was not measured: it needs a C compiler (cc).");
+  const { before, meanwhile, after } = await measureSlowRate(disks);
+  print(`\nDevices that publish as fast as they are answered: ${thousands(before)} messages/s; in the first 10 s after a follower's disk became slow ${thousands(meanwhile)},`);
+  print(`in the 20 s after those ${thousands(after)}: ${((100 * after) / before).toFixed(0)} % (asked: 80 %); medians of seconds. Every answered message was found on both other nodes.`);
 }
 
 function spread(values: readonly number[]): string {
@@ -176,23 +129,8 @@ function spread(values: readonly number[]): string {
   return `${middle} (${least}–${most})`;
 }
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "5" }, only: { type: "string", default: [...Object.keys(SCENARIOS), "load"].join(",") } } });
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
-const program = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "../../bin/bellhop.js" : "../../../bin/bellhop.js", import.meta.url));
-say(`Three nodes over three members of etcd, 8 buckets; ${values.rounds} rounds; load of the machine ${loadavg()[0]!.toFixed(1)} before.\n`);
-const cluster = await Cluster.start({ nodes: 3, etcds: 3, buckets: 8, program });
-try {
-  say("| what happens | device: gap in ms, median (least–greatest) | HTTP publisher | either, before the fault | asked | load |");
-  say("|---|---|---|---|---|---|");
-  for (const name of values.only.split(",")) {
-    const scenario = SCENARIOS[name];
-    if (scenario === undefined) continue;
-    const rounds: Round[] = [];
-    while (rounds.length < Number(values.rounds)) rounds.push(await round(cluster, name, scenario));
-    const columns = [rounds.map(({ device }) => device), rounds.map(({ http }) => http), rounds.map(({ before }) => before)].map(spread);
-    say(`| ${scenario.what} | ${columns.join(" | ")} | ${scenario.asked} | ${loadavg()[0]!.toFixed(1)} |`);
-  }
-  if (values.only.split(",").includes("load")) say(`\n${await underFullLoad(cluster)}`);
-} finally {
-  await cluster.stop();
+function chosen(option: string, words: string, known: readonly string[]): readonly string[] {
+  const names = words.split(",").filter((word) => word !== "" && word !== "none");
+  for (const name of names) if (!known.includes(name)) throw new Error(`${option} takes ${known.join(", ")}; "${name}" is none of them.`);
+  return names;
 }

@@ -5,9 +5,10 @@ import type { Driver } from "./driver.ts";
 import { generate, type Progress } from "./generator.ts";
 import { ANSWERED, type LoadPlan } from "./plan.ts";
 import { natsDriver } from "../peers/nats.ts";
+import { rabbitDriver } from "../peers/rabbitmq.ts";
 import { redisDriver } from "../peers/redis.ts";
 
-const DRIVERS = { bellhop: bellhopDriver, redis: redisDriver, nats: natsDriver } satisfies Record<LoadPlan["peer"], (plan: LoadPlan) => Driver>;
+const DRIVERS = { bellhop: bellhopDriver, redis: redisDriver, nats: natsDriver, rabbitmq: rabbitDriver } satisfies Record<LoadPlan["peer"], (plan: LoadPlan) => Driver>;
 
 /** Without a terminal, a line of progress in so many reports (seconds). */
 const PLAIN_EVERY = 10;

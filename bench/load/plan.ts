@@ -6,7 +6,7 @@ import type { Percentiles } from "./histogram.ts";
 export const ANSWERED = "answered";
 
 export interface LoadPlan {
-  readonly peer: "bellhop" | "redis" | "nats";
+  readonly peer: "bellhop" | "redis" | "nats" | "rabbitmq";
   /** HOST:PORT where devices (or clients of the peer) connect; several with commas between: connections are spread over them in turn. */
   readonly at: string;
   /** HOST:PORT of the broker's HTTP, where what was stored is counted; several with commas between: on each of them; "" where nothing is stored: the floor of sockets. */

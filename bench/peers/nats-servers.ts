@@ -1,35 +1,41 @@
-// Three nats-servers with JetStream as one cluster, from a binary given by path: Debian's package is too old to be compared with.
+// Three nats-servers with JetStream as one cluster, from a binary given by path or from Debian's package, which is older.
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { freePorts } from "../processes.ts";
+import { unpackDebian } from "../debian.ts";
+import { freePorts, killed } from "../processes.ts";
 import { askNats, STREAM } from "./nats.ts";
+import type { PeerServers } from "./servers.ts";
 
 const SERVERS = 3;
 const START_MS = 30_000;
-/** JetStream's replication before it is another product. */
-const LEAST = [2, 10] as const;
+/** The first release with the setting sync_interval. */
+const SYNC_INTERVAL_SINCE = [2, 10] as const;
 
-export interface NatsServers {
-  /** HOST:PORT of each, with commas between. */
-  readonly at: string;
-  readonly pids: readonly number[];
-  stop(): Promise<void>;
+export interface NatsBinary {
+  readonly path: string;
+  /** Such as "2.10.22". */
+  readonly version: string;
+  /** Can sync before it answers. */
+  readonly hasSyncInterval: boolean;
 }
 
-/** Its version, such as "2.10.22"; undefined where it is older than 2.10 or no nats-server at all. */
-export function natsVersion(path: string): { readonly version: string; readonly isEnough: boolean } {
+/** The one given, else the one on PATH, else Debian's package unpacked into `cache`; undefined where there is none. */
+export function findNats(given: string | undefined, cache: string): NatsBinary | undefined {
+  const onPath = (process.env["PATH"] ?? "").split(":").map((folder) => join(folder, "nats-server")).find((one) => existsSync(one));
+  const path = given ?? onPath ?? unpackDebian(["nats-server"], join(cache, "nats"), "usr/sbin/nats-server")?.path;
+  if (path === undefined) return undefined;
   const said = execFileSync(path, ["--version"], { encoding: "utf8" });
   const [, version = "unknown", major = "0", minor = "0"] = /v((\d+)\.(\d+)[\d.]*)/.exec(said) ?? [];
-  return { version, isEnough: Number(major) > LEAST[0] || (Number(major) === LEAST[0] && Number(minor) >= LEAST[1]) };
+  const [sinceMajor, sinceMinor] = SYNC_INTERVAL_SINCE;
+  return { path, version, hasSyncInterval: Number(major) > sinceMajor || (Number(major) === sinceMajor && Number(minor) >= sinceMinor) };
 }
 
 /** With a stream of three copies on files. `sync`: the value of sync_interval; undefined for the default, two minutes. */
-export async function startNats(path: string, directory: string, sync: string | undefined): Promise<NatsServers> {
+export async function startNats(path: string, directory: string, sync: string | undefined): Promise<PeerServers> {
   const base = await freePorts(2 * SERVERS);
   const routes = Array.from({ length: SERVERS }, (_, place) => `nats-route://127.0.0.1:${base + SERVERS + place}`).join(", ");
   mkdirSync(directory, { recursive: true });
@@ -47,12 +53,7 @@ export async function startNats(path: string, directory: string, sync: string | 
   }
   const at = Array.from({ length: SERVERS }, (_, place) => `127.0.0.1:${base + place}`);
   const stop = async (): Promise<void> => {
-    for (const child of children) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      const ended = once(child, "exit");
-      child.kill("SIGKILL"); // Its data is thrown away.
-      await ended;
-    }
+    await killed(children);
     rmSync(directory, { recursive: true, force: true });
   };
   let answer: unknown = "nothing";

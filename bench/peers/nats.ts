@@ -18,6 +18,8 @@ const API_MS = 2000;
 interface NatsEvents {
   /** A message of the subscription; its bytes are `chunk`'s from start to end. */
   message(chunk: Buffer, start: number, end: number): void;
+  /** A message with headers and without a body: nobody takes what was published. */
+  refused(why: string): void;
   failed(why: string): void;
 }
 
@@ -45,8 +47,8 @@ export function connectNats(at: string, inbox: string, events: NatsEvents): Prom
           const start = end + 1;
           const stop = start + Number(line.slice(line.lastIndexOf(" ") + 1));
           if (stop + 2 > bytes.length) break;
-          if (bytes[at] === 0x48) return fail(`NATS answered: ${bytes.toString("latin1", start, stop).trim()}`);
-          events.message(bytes, start, stop);
+          if (bytes[at] === 0x48) events.refused(`NATS answered: ${bytes.toString("latin1", start, stop).trim()}`);
+          else events.message(bytes, start, stop);
           at = stop + 2;
           continue;
         }
@@ -69,10 +71,8 @@ export async function askNats(at: string, subject: string, body: unknown): Promi
   try {
     return await new Promise<Record<string, unknown>>((resolve, reject) => {
       late = setTimeout(() => reject(new Error(`NATS did not answer ${subject} within ${API_MS / 1000} s.`)), API_MS);
-      const events = {
-        message: (chunk: Buffer, start: number, end: number) => resolve(JSON.parse(chunk.toString("utf8", start, end)) as Record<string, unknown>),
-        failed: (why: string) => reject(new Error(why)),
-      };
+      const failed = (why: string): void => reject(new Error(why));
+      const events: NatsEvents = { message: (chunk, start, end) => resolve(JSON.parse(chunk.toString("utf8", start, end)) as Record<string, unknown>), refused: failed, failed };
       connectNats(at, inbox, events).then((made) => {
         socket = made;
         const text = JSON.stringify(body);
@@ -96,12 +96,14 @@ export function natsDriver(plan: LoadPlan): Driver {
       const batch = Buffer.concat(Array.from({ length: plan.inFlight }, () => command));
       let closing = false;
       let count = 0;
+      const failed = (why: string): void => void (closing || events.failed(why));
       const socket = await connectNats(servers[lane % servers.length]!, inbox, {
         message(chunk, start, end) {
           if (chunk.subarray(start, end).includes(ERROR)) events.failed(`NATS answered: ${chunk.toString("latin1", start, end)}`);
           count += 1;
         },
-        failed: (why) => closing || events.failed(why),
+        refused: failed,
+        failed,
       });
       socket.on("data", () => { // after the listener that has counted what this chunk answers
         const answered = count;

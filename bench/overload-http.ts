@@ -11,7 +11,7 @@ const DEVICES = 1000;
 /** A gentle rate afterwards, as a share of the peak, and how long it may take until it is answered as quickly as it should be. */
 const GENTLE = 0.3;
 
-export interface OverloadResult {
+export interface HttpOverload {
   /** Publishes stored per second: alone, and under overload. */
   readonly peak: number;
   readonly goodput: number;
@@ -26,7 +26,7 @@ export interface OverloadResult {
 }
 
 /** @param at HOST:PORT of a broker's HTTP */
-export async function measureOverload(at: string): Promise<OverloadResult> {
+export async function measureHttpOverload(at: string): Promise<HttpOverload> {
   const peak = await load(at, PEAK_CONNECTIONS, undefined);
   const perSecond = peak["2xx"] / peak.duration;
   const over = await load(at, OVERLOAD_CONNECTIONS, TIMES * perSecond);

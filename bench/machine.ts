@@ -1,0 +1,37 @@
+// What a table of figures begins and ends with: the machine, and how noisy it was meanwhile.
+
+import { readFileSync } from "node:fs";
+import { cpus, loadavg, release } from "node:os";
+import { version } from "../src/observe/version.ts";
+
+interface Ticks {
+  readonly stolen: number;
+  readonly total: number;
+}
+
+export class Machine {
+  readonly #before = ticks();
+
+  described(): string {
+    const what = `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Linux ${release()}, Node ${process.version}, Bellhop ${version()}`;
+    return `Machine: ${what}; load ${loadavg()[0]!.toFixed(2)} before the start.`;
+  }
+
+  noise(): string {
+    const now = ticks();
+    const total = now.total - this.#before.total;
+    const share = total === 0 ? "an unknown share" : `${((100 * (now.stolen - this.#before.stolen)) / total).toFixed(1)} %`;
+    return `Noise: load ${loadavg()[0]!.toFixed(2)} at the end; ${share} of the processors' time went to other guests of the host.`;
+  }
+}
+
+/** The processors' ticks so far: all of them, and those that the host gave to other guests. */
+function ticks(): Ticks {
+  try {
+    const [first = ""] = readFileSync("/proc/stat", "utf8").split("\n");
+    const fields = first.trim().split(/\s+/).slice(1, 9).map(Number);
+    return { stolen: fields[7]!, total: fields.reduce((sum, some) => sum + some, 0) };
+  } catch {
+    return { stolen: 0, total: 0 };
+  }
+}
