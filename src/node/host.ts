@@ -85,10 +85,7 @@ export class Host implements NodeEffects {
   /** What the log tells; given to it before it exists. */
   get logEvents(): LogEvents {
     return {
-      durable: (ticket) => {
-        this.run(() => this.core.durable(ticket));
-        this.#endTurn();
-      },
+      durable: (ticket) => this.run(() => this.core.durable(ticket)),
       full: (isFull) => this.#events.logFull(isFull),
       failed: (error) => this.fail(error),
     };

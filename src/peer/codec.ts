@@ -137,16 +137,19 @@ function read(reader: Reader, from: GatewayId, run: PublishRun): LinkMessage {
     case TYPE.beat:
       return { type: "beat", suspects: textsOf(unpacked(reader)) };
     case TYPE.append: {
-      const header = readHeader(reader, from);
-      const prev = reader.integer();
-      const prevEpoch = reader.integer();
-      const commit = reader.integer();
-      const round = reader.integer();
-      return { type: "replica", message: { ...header, type: "append", prev, prevEpoch, commit, round, entries: readEntries(reader) } };
+      // Evaluated in the order of the bytes.
+      const message: PeerMessage = {
+        bucket: reader.integer(), from: from.node, fromIncarnation: from.incarnation, toIncarnation: reader.integer(), epoch: reader.integer(), attempt: reader.integer(),
+        type: "append", prev: reader.integer(), prevEpoch: reader.integer(), commit: reader.integer(), round: reader.integer(), entries: readEntries(reader),
+      };
+      return { type: "replica", message };
     }
     case TYPE.appended: {
-      const header = readHeader(reader, from);
-      return { type: "replica", message: { ...header, type: "appended", match: reader.integer(), whole: reader.u8() === 1, round: reader.integer() } };
+      const message: PeerMessage = {
+        bucket: reader.integer(), from: from.node, fromIncarnation: from.incarnation, toIncarnation: reader.integer(), epoch: reader.integer(), attempt: reader.integer(),
+        type: "appended", match: reader.integer(), whole: reader.u8() === 1, round: reader.integer(),
+      };
+      return { type: "replica", message };
     }
     case TYPE.history: {
       const header = readHeader(reader, from);
@@ -193,8 +196,9 @@ function read(reader: Reader, from: GatewayId, run: PublishRun): LinkMessage {
 }
 
 function publishOf(reader: Reader, { bucket, epoch, handle, series }: PublishRun, kind: PublishKind, code: ErrorCode | undefined): LinkMessage {
-  const bytes = reader.blob();
-  return { type: "publish", bucket, epoch, request: { type: "publish", handle, series, kind, code, bytes, start: 0, end: bytes.length } };
+  const length = reader.integer();
+  const start = reader.skip(length); // in the batch's own bytes: a view of them takes longer than all the rest
+  return { type: "publish", bucket, epoch, request: { type: "publish", handle, series, kind, code, bytes: reader.bytes, start, end: start + length } };
 }
 
 function writeHeader(to: Writer, { bucket, toIncarnation, epoch, attempt }: PeerHeader): void {

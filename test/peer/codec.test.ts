@@ -39,6 +39,13 @@ function plain(message: LinkMessage): unknown {
   return JSON.parse(JSON.stringify(message, (_name, value: unknown) => (value instanceof Uint8Array ? [...value] : typeof value === "bigint" ? `${value}n` : value))) as unknown;
 }
 
+/** A publish is read where it stands in its batch: here its body by itself. */
+function cutOut(message: LinkMessage): LinkMessage {
+  if (message.type !== "publish") return message;
+  const { bytes, start, end } = message.request;
+  return { ...message, request: { ...message.request, bytes: bytes.slice(start, end), start: 0, end: end - start } };
+}
+
 test("entries of Append and History come out as they went in", () => {
   fc.assert(
     fc.property(entries, (drawn) => {
@@ -117,7 +124,7 @@ test("publishes come out as they went in, whatever follows on from what, and oth
       const reading = new PublishRun();
       for (const { bucket, epoch, handle, series, isVoid, body } of sent) {
         const request = { type: "publish", handle, series, kind: isVoid ? PUBLISH_KIND.void : PUBLISH_KIND.message, code: isVoid ? "too_large" : undefined, bytes: body, start: 0, end: body.length };
-        expect(plain(readMessage(reader, FROM, reading))).toEqual(plain({ type: "publish", bucket, epoch, request } as LinkMessage));
+        expect(plain(cutOut(readMessage(reader, FROM, reading)))).toEqual(plain({ type: "publish", bucket, epoch, request } as LinkMessage));
         readMessage(reader, FROM, reading);
       }
       expect(reader.done).toBe(true);

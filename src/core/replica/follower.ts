@@ -191,9 +191,13 @@ export class Follower {
   }
 
   #acknowledge(): void {
+    const { bucket, node, incarnation, promised, incomplete, effects } = this.#copy;
     const match = this.#ackable();
     this.#owes = match < this.#matched;
-    this.#send({ type: "appended", match, whole: !this.#copy.incomplete, round: this.#round }, this.#leader);
+    effects.send(this.#leader.node, {
+      bucket, from: node, fromIncarnation: incarnation, toIncarnation: this.#leader.incarnation, epoch: promised, attempt: this.#attempt,
+      type: "appended", match, whole: !incomplete, round: this.#round,
+    });
   }
 
   #refuse(message: PeerMessage, hint: number): void {

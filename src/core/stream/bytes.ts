@@ -126,6 +126,11 @@ export class Reader {
     return this.#at === this.#bytes.length;
   }
 
+  /** What is read from: `skip` answers places in it. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
   u8(): number {
     assert(this.#at < this.#bytes.length, "a record of the streams is whole");
     return this.#bytes[this.#at++]!;
@@ -148,13 +153,18 @@ export class Reader {
     return (high << 32n) | BigInt(this.integer());
   }
 
+  /** Steps over the next bytes; answers where they begin. */
+  skip(length: number): number {
+    assert(length <= this.#bytes.length - this.#at, "a record of the streams is whole");
+    const start = this.#at;
+    this.#at += length;
+    return start;
+  }
+
   /** A view of the next bytes. */
   raw(length: number): Uint8Array {
-    assert(length <= this.#bytes.length - this.#at, "a record of the streams is whole");
     // Not `subarray`: a Buffer's makes a Buffer, which takes several times as long.
-    const bytes = new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + this.#at, length);
-    this.#at += length;
-    return bytes;
+    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + this.skip(length), length);
   }
 
   blob(): Uint8Array {
