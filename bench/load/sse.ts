@@ -53,7 +53,8 @@ export async function runSseLoad(plan: SsePlan): Promise<SseResult> {
   const batches: Promise<void>[] = [];
   let failure: Error | undefined;
   const publish = async (body: string): Promise<void> => {
-    stored += (await sendBatch(plan.at, agent, body)).split('"status":201,').length - 1;
+    const results = await sendBatch(plan.at, agent, body);
+    stored += results.split('"status":201,').length - 1;
   };
   for (let tick = 1; tick * TICK_MS <= plan.seconds * 1000; tick += 1) {
     await sleep(Math.max(0, started + tick * TICK_MS - performance.now()));

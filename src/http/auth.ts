@@ -105,14 +105,18 @@ export class KeyRing {
   }
 }
 
-/** Every request gets its `access`. `ring` undefined: everyone may do everything. */
-export function guard(server: Server, ring: KeyRing | undefined): void {
+/**
+ * Of every request: its `access`, or the refusal as a throw. `ring` undefined: everyone may do everything.
+ * @throws BellhopError `unauthenticated`, `forbidden`
+ */
+export function guarded(server: Server, ring: KeyRing | undefined): (request: FastifyRequest, reply: FastifyReply) => void {
   server.decorateRequest("access", null as unknown as Access);
   server.addHook("onRoute", ({ url, config }) => assert(config?.role !== undefined || !url.startsWith("/v1/"), `${url} says which role it is for`));
-  server.addHook("onRequest", (request, reply, done) => {
+  return (request, reply) => {
     request.access = EVERYONE;
-    done(ring === undefined ? undefined : refusalOf(ring, request, reply));
-  });
+    const refusal = ring === undefined ? undefined : refusalOf(ring, request, reply);
+    if (refusal !== undefined) throw refusal;
+  };
 }
 
 function refusalOf(ring: KeyRing, request: FastifyRequest, reply: FastifyReply): BellhopError | undefined {

@@ -9,7 +9,7 @@ import type { Feed, FeedItem, FeedPosition } from "../node/feed.ts";
 import { problemOf } from "./answers.ts";
 import type { HttpContext } from "./context.ts";
 import { entryJson } from "./entry.ts";
-import { asLines, COMMENT_MS, drained, EVENT_HEADERS, RETRY_MS } from "./events.ts";
+import { asLines, beginEvents, COMMENT_MS, drained, RETRY_MS } from "./events.ts";
 import { positionText } from "./position.ts";
 
 /** Whole positions are long where there are many buckets: one goes out at most so long after the last, and at the end of every burst. */
@@ -30,7 +30,7 @@ export async function followFeed(context: HttpContext, response: ServerResponse,
   const gone = new AbortController();
   response.on("close", () => gone.abort());
   response.on("error", () => gone.abort());
-  response.writeHead(200, EVENT_HEADERS);
+  beginEvents(response);
   const { feed } = context.node;
   const limits = { items: PAGE_ITEMS, bytes: context.settings.followerBytes, types };
   let text = `retry: ${RETRY_MS}\nid: ${positionText(position)}\n\n`;

@@ -8,7 +8,7 @@ import type { EntryType } from "../node/api.ts";
 import { READ_AGAIN_MS, type Arrival } from "./arrival.ts";
 import type { HttpContext } from "./context.ts";
 import { problemOf } from "./answers.ts";
-import { COMMENT_MS, drained, EVENT_HEADERS, RETRY_MS } from "./events.ts";
+import { beginEvents, COMMENT_MS, drained, RETRY_MS } from "./events.ts";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -34,7 +34,7 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
   const stop = (): void => arrival.stop();
   ended.addEventListener("abort", stop);
   context.stopping.addEventListener("abort", leave); // once for the follower, and not for each of its waits: a signal looks through all its listeners
-  response.writeHead(200, EVENT_HEADERS);
+  beginEvents(response);
   let position = after;
   let chunk: Buffer = Buffer.from(`retry: ${RETRY_MS}\n\n`);
   /** Where the stream ended when it was read; behind it there is nothing before the next arrival. undefined: it is to be read on. */
@@ -53,7 +53,8 @@ export async function follow(context: HttpContext, response: ServerResponse, { d
           continue;
         }
       }
-      const page = await context.eventPages.read(device, position, types);
+      const read = context.eventPages.read(device, position, types);
+      const page = read instanceof Promise ? await read : read;
       const moved = page.next !== position;
       position = page.next;
       chunk = page.events;

@@ -3,7 +3,7 @@
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, type onSendHookHandler, type RawServerDefault } from "fastify";
+import fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyReply, type FastifyRequest, type onSendHookHandler, type RawServerDefault } from "fastify";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { BellhopError } from "../base/errors.ts";
@@ -17,7 +17,7 @@ import { DEVICE_ID_RULE, isDeviceId } from "../wire/device.ts";
 import { FollowerPlaces } from "./arrival.ts";
 import { EventPages } from "./event-pages.ts";
 import type { HttpContext } from "./context.ts";
-import { guard, KeyRing } from "./auth.ts";
+import { guarded, KeyRing } from "./auth.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
 import { httpReadings, RouteCounts } from "./counts.ts";
 import type { HttpPort } from "./port.ts";
@@ -142,30 +142,26 @@ async function build(context: Built): Promise<Server> {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   server.setErrorHandler(onError);
-  server.setNotFoundHandler((_request, reply) => void sendProblem(reply, "not_found", "GET /openapi.json tells what there is."));
-  countRoutes(server, context.routes);
-  // Hooks that answer at once take no promise: each would cost every request one (bench/README.md).
-  server.addHook("preValidation", (request, _reply, done) => {
-    if (request.url.startsWith("/v1/")) refuseUnknownParameters(request);
-    done();
+  server.setNotFoundHandler((_request, reply) => {
+    closeWhenStopping(context, reply);
+    void sendProblem(reply, "not_found", "GET /openapi.json tells what there is.");
   });
-  server.addHook("preHandler", (request, _reply, done) => {
-    checkDeviceId(request);
-    done();
-  });
+  const ring = settings.auth === "off" ? undefined : new KeyRing(context.node.keys, settings.adminKey);
+  server.addHook("onClose", async () => ring?.close());
+  const guard = guarded(server, ring);
+  countRoutes(server, context);
+  // One hook for each stage, and without a promise: every request pays for each of them.
   server.addHook("onRequest", (request, reply, done) => {
-    if (context.stopping.aborted && request.url.startsWith("/v1/")) throw new BellhopError("stopping");
+    request.arrivedAt = performance.now();
+    if (isTraced()) request.trace = beginRequest(request.method, request.routeOptions.url ?? "", traceOf(request));
+    const isApi = request.url.startsWith("/v1/");
+    if (isApi && context.stopping.aborted) throw new BellhopError("stopping");
     connections.check(request, reply);
     rates.take(request, reply);
     refuseForeignPages(request, settings.auth === "off");
-    done();
-  });
-  const ring = settings.auth === "off" ? undefined : new KeyRing(context.node.keys, settings.adminKey);
-  guard(server, ring);
-  server.addHook("onClose", async () => ring?.close());
-  // A client that keeps its connection would hold the stop up until it is cut.
-  server.addHook("onSend", (_request, reply, _payload, done) => {
-    if (context.stopping.aborted) void reply.header("connection", "close");
+    guard(request, reply);
+    if (isApi) refuseUnknownParameters(request);
+    checkDeviceId(request);
     done();
   });
 
@@ -211,14 +207,10 @@ async function build(context: Built): Promise<Server> {
 }
 
 /** Each route has its counts at hand: nothing is looked up for an answer. */
-function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
+function countRoutes(server: Server, context: Built): void {
+  const { routes } = context;
   server.decorateRequest("arrivedAt", 0);
   server.decorateRequest("trace", undefined);
-  server.addHook("onRequest", (request, _reply, done) => {
-    request.arrivedAt = performance.now();
-    if (isTraced()) request.trace = beginRequest(request.method, request.routeOptions.url ?? "", traceOf(request));
-    done();
-  });
   // Behind the reading of the body: what waits for it comes back in another context.
   server.addHook("preValidation", (request, _reply, done) => {
     if (request.trace === undefined) done();
@@ -231,10 +223,16 @@ function countRoutes(server: Server, routes: Map<string, RouteCounts>): void {
     const hook: onSendHookHandler = (request, reply, _payload, done) => {
       counts.answered(reply.statusCode, performance.now() - request.arrivedAt);
       if (request.trace !== undefined) endRequest(request.trace, reply.statusCode);
+      closeWhenStopping(context, reply);
       done();
     };
     route.onSend = [hook, ...[route.onSend ?? []].flat()];
   });
+}
+
+/** A client that keeps its connection would hold the stop up until it is cut. */
+function closeWhenStopping({ stopping }: HttpContext, reply: FastifyReply): void {
+  if (stopping.aborted) void reply.header("connection", "close");
 }
 
 function checkDeviceId(request: FastifyRequest): void {

@@ -209,6 +209,8 @@ export interface NodeApi extends GatewayDoor {
   // They show what this node has answered (read your writes); what was answered through another node may come a moment later, or is waited for by its offset.
   /** Committed entries. A device that is not known has an empty stream. */
   read(device: string, options: ReadOptions): Promise<StreamPage>;
+  /** The same at once, where this node's copy may be read and has the page in memory; undefined: it has not. */
+  readNow(device: string, options: ReadOptions): StreamPage | undefined;
   /** Ends when the returned function is called. `types` (bits): those that the watcher wants to hear of at once; of others it may hear later, or with these. */
   watch(device: string, watcher: StreamWatcher, types?: number): () => void;
   /** undefined: the device is not known. */

@@ -4,6 +4,17 @@ import type { BucketCopy } from "../core/bucket.ts";
 import type { Entry } from "../core/entry.ts";
 import type { Log } from "../storage/port.ts";
 
+/** The entries at these indexes; undefined where not all of them are in memory. */
+export function residentAt({ replica }: BucketCopy, indexes: readonly number[]): Entry[] | undefined {
+  const entries: Entry[] = [];
+  for (const index of indexes) {
+    const entry = replica.entry(index);
+    if (entry === undefined) return undefined;
+    entries.push(entry);
+  }
+  return entries;
+}
+
 /** The entries at these indexes, ascending; a prefix of them when `maxBytes` are reached or some are forgotten meanwhile. */
 export async function entriesAt(log: Log, copy: BucketCopy, indexes: readonly number[], maxBytes: number): Promise<Entry[]> {
   const cold: number[] = [];

@@ -230,6 +230,10 @@ export class RunningNode implements NodeApi {
     return this.#reads.page(device, options, this.#watches.endOf(device));
   }
 
+  readNow(device: string, options: ReadOptions): StreamPage | undefined {
+    return this.#reads.pageNow(device, options, this.#watches.endOf(device));
+  }
+
   watch(device: string, watcher: StreamWatcher, types = ALL_TYPES): () => void {
     return this.#watches.watch(device, watcher, types);
   }

@@ -78,6 +78,12 @@ export class Reads {
     return this.#read(this.bucketOf(device), { of: "page", device, options }, Math.max(options.after, least));
   }
 
+  /** undefined: not without asking the disk or another node. */
+  pageNow(device: string, options: ReadOptions, least = 0): StreamPage | undefined {
+    const isEnough = this.#isEnough(this.bucketOf(device), { of: "page", device, options }, Math.max(options.after, least));
+    return isEnough ? this.#streams.readNow(device, options) : undefined;
+  }
+
   device(device: string): Promise<DeviceView | undefined> {
     return this.#read(this.bucketOf(device), { of: "device", device });
   }

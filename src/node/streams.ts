@@ -3,12 +3,13 @@
 import { BellhopError } from "../base/errors.ts";
 import type { BucketCopy } from "../core/bucket.ts";
 import { bucketOf } from "../core/hash.ts";
+import type { Entry } from "../core/entry.ts";
 import type { CoreNode } from "../core/node.ts";
 import type { Device } from "../core/stream/device.ts";
 import { earliest, indexesOf, view } from "../core/stream/view.ts";
 import type { Log } from "../storage/port.ts";
 import type { CredentialView, DeviceView, Explanation, OffsetPlace, ReadOptions, StateDocument, StatePair, StreamEntry, StreamPage, StreamWatcher } from "./api.ts";
-import { entriesAt } from "./entries.ts";
+import { entriesAt, residentAt } from "./entries.ts";
 
 /** Log indexes looked up at once; a page of more goes on from there. */
 const LOOKUP_MAX = 4096;
@@ -36,30 +37,17 @@ export class Streams {
 
   async read(id: string, options: ReadOptions): Promise<StreamPage> {
     const copy = this.#copyOf(id);
-    const device = copy.machine.devices.find(id);
-    if (device === undefined) return { entries: [], next: options.after, earliest: 1, end: 0, gap: undefined };
-    const first = earliest(copy.machine, device);
-    const after = Math.min(options.after, device.end);
-    const gap = after + 1 < first ? { from: after + 1, to: first - 1 } : undefined;
-    const from = Math.max(after + 1, first);
-    const wanted = indexesOf(copy.machine, device, from, Math.min(device.end, after + LOOKUP_MAX, options.types === undefined ? from + options.limit - 1 : Infinity));
-    const end = device.end;
-    const found = await entriesAt(this.#log, copy, wanted.indexes, options.maxBytes);
-    const entries: StreamEntry[] = [];
-    let next = gap?.to ?? after;
-    let bytes = 0;
-    for (const [i, entry] of found.entries()) {
-      const offset = wanted.first + i;
-      if (entry.index !== wanted.indexes[i]) break; // forgotten meanwhile: the next page tells the gap
-      const shown = view(entry, id, offset);
-      if (options.types === undefined || options.types.includes(shown.type)) {
-        if (entries.length > 0 && (entries.length >= options.limit || bytes + shown.body.length > options.maxBytes)) break;
-        entries.push(shown);
-        bytes += shown.body.length;
-      }
-      next = offset;
-    }
-    return { entries, next, earliest: first, end, gap };
+    const wanted = wantedOf(copy, id, options);
+    return wanted === undefined ? nothingBehind(options.after) : pageOf(wanted, options, await entriesAt(this.#log, copy, wanted.indexes, options.maxBytes));
+  }
+
+  /** undefined: something of the page is only on the disk. */
+  readNow(id: string, options: ReadOptions): StreamPage | undefined {
+    const copy = this.#copyOf(id);
+    const wanted = wantedOf(copy, id, options);
+    if (wanted === undefined) return nothingBehind(options.after);
+    const entries = residentAt(copy, wanted.indexes);
+    return entries === undefined ? undefined : pageOf(wanted, options, entries);
   }
 
   watch(id: string, watcher: StreamWatcher): () => void {
@@ -162,6 +150,49 @@ export class Streams {
     if (copy === undefined) throw new BellhopError("bucket_paused", `No copy of bucket ${bucket} is on this node.`);
     return copy;
   }
+}
+
+/** What a page of a stream is made of. */
+interface Wanted extends Pick<StreamPage, "earliest" | "end" | "gap"> {
+  readonly device: string;
+  readonly after: number;
+  /** Log indexes from this offset on. */
+  readonly first: number;
+  readonly indexes: readonly number[];
+}
+
+/** undefined: the device is not known. */
+function wantedOf({ machine }: BucketCopy, id: string, options: ReadOptions): Wanted | undefined {
+  const device = machine.devices.find(id);
+  if (device === undefined) return undefined;
+  const first = earliest(machine, device);
+  const after = Math.min(options.after, device.end);
+  const gap = after + 1 < first ? { from: after + 1, to: first - 1 } : undefined;
+  const from = Math.max(after + 1, first);
+  const to = Math.min(device.end, after + LOOKUP_MAX, options.types === undefined ? from + options.limit - 1 : Infinity);
+  return { device: id, after, earliest: first, end: device.end, gap, ...indexesOf(machine, device, from, to) };
+}
+
+function nothingBehind(after: number): StreamPage {
+  return { entries: [], next: after, earliest: 1, end: 0, gap: undefined };
+}
+
+function pageOf({ device, after, first, indexes, earliest, end, gap }: Wanted, options: ReadOptions, found: readonly Entry[]): StreamPage {
+  const entries: StreamEntry[] = [];
+  let next = gap?.to ?? after;
+  let bytes = 0;
+  for (const [i, entry] of found.entries()) {
+    const offset = first + i;
+    if (entry.index !== indexes[i]) break; // forgotten meanwhile: the next page tells the gap
+    const shown = view(entry, device, offset);
+    if (options.types === undefined || options.types.includes(shown.type)) {
+      if (entries.length > 0 && (entries.length >= options.limit || bytes + shown.body.length > options.maxBytes)) break;
+      entries.push(shown);
+      bytes += shown.body.length;
+    }
+    next = offset;
+  }
+  return { entries, next, earliest, end, gap };
 }
 
 function viewOf(device: Device, first: number): DeviceView {

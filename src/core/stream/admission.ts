@@ -5,11 +5,11 @@ import type { ErrorCode } from "../../base/errors.ts";
 import { Ring } from "../../base/ring.ts";
 import { DEVICE_PUBLISHER, PUBLISH_KIND, type GatewayId, type HopAnswer, type HopRequest, type PublishKind } from "../hop.ts";
 import type { Lead } from "../replica/types.ts";
-import { ackOf, answerOf, duplicateOf, ended, failed, inDoubt, isDevice, isName, isSound, keyOf, notHeld, plainCommand, publisherKey, refusalOf, revoked, toldKey, toldNumber, toldSeries, voidsOf } from "./answers.ts";
+import { ackOf, answerOf, duplicateOf, ended, failed, inDoubt, isDevice, isName, isSound, notHeld, plainCommand, publisherKey, refusalOf, revoked, toldKey, toldNumber, toldSeries, voidsOf } from "./answers.ts";
 import { COMMAND, encodeCommand, encodePublish, voidCode, type Command, type Detached, type DetachReason } from "./commands.ts";
 import { credentialOf, VOUCHED } from "./credentials.ts";
 import { parseDocument } from "./document.ts";
-import { isAskedAgain, newestOf, waitForOriginal, wasUntold, type Answered, type Asker, type Attachment, NumbersInTail, type KeyInTail, type LeaderLog, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
+import { newestOf, waitForOriginal, wasUntold, type Answered, type Asker, type Attachment, NumbersInTail, type KeyInTail, type LeaderLog, type Leaving, type Newest, type OpenInTail, type Question, type Request } from "./in-tail.ts";
 import type { AdmissionLimits } from "./limits.ts";
 import type { StreamMachine } from "./machine.ts";
 import { older, type Applied, type Result } from "./results.ts";
@@ -40,7 +40,7 @@ export class Admission implements Lead, Applied {
   readonly #servers: ServerSeries;
   readonly #held = new Ring<{ readonly to: GatewayId; readonly request: HopRequest }>();
   /** Requests whose entry is in the tail, by its index. */
-  readonly #inTail = new Map<number, Asker>();
+  readonly #inTail = new Map<number, Asker | KeyInTail>();
   readonly #numbersInTail = new NumbersInTail();
   readonly #keysInTail = new Map<string, KeyInTail>();
   readonly #opensInTail = new Map<string, OpenInTail>();
@@ -308,24 +308,23 @@ export class Admission implements Lead, Applied {
     const { device, key, fingerprint, body, expires } = request;
     if (!isDevice(device) || !isName(key)) return this.#fail(from, request, "bad_request");
     if (body.length > this.#limits.bodyBytes) return this.#fail(from, request, "too_large");
-    const name = keyOf(request);
+    const known = this.#machine.devices.find(device);
+    const name = this.#machine.keys.nameOf(known, device, key);
     const inTail = this.#keysInTail.get(name);
     if (inTail !== undefined) return this.#waitForKey(inTail, from, request);
-    const known = this.#machine.devices.find(device);
-    const stored = known === undefined ? undefined : this.#machine.keys.find(known, key);
+    const stored = known === undefined ? undefined : this.#machine.keys.find(known, name);
     if (stored !== undefined && stored.fingerprint !== fingerprint) return this.#fail(from, request, "key_reused");
     if (stored !== undefined) return this.#answer(from, { type: "stored", request: request.request, offset: stored.offset, duplicate: true });
     const { keyRetentionMs: retention, keySpaceBytes: space } = this.#limits;
     if (!this.#machine.keys.hasRoom(device, key, this.wall, retention, space)) return this.#fail(from, request, "no_key_space");
-    const index = this.#propose(from, request, { command: COMMAND.keyed, device, key, fingerprint, expires, retention, space, body });
-    if (index !== 0) this.#keysInTail.set(name, { fingerprint, index, also: [] });
+    const original: KeyInTail = { to: from, request, name, also: [] };
+    const index = this.#proposeFor(original, { command: COMMAND.keyed, device, key, fingerprint, expires, retention, space, body });
+    if (index !== 0) this.#keysInTail.set(name, original);
   }
 
-  #waitForKey(inTail: KeyInTail, to: GatewayId, request: Request<"keyed">): void {
-    const asker = { to, request };
-    if (inTail.fingerprint !== request.fingerprint) this.#fail(to, request, "key_reused"); // R31: another body, 422
-    else if (isAskedAgain(this.#inTail.get(inTail.index), asker)) this.#inTail.set(inTail.index, asker); // R30: answered under the newer question, as the first
-    else if (!waitForOriginal(inTail, asker)) this.#fail(to, request, "overloaded");
+  #waitForKey(original: KeyInTail, to: GatewayId, request: Request<"keyed">): void {
+    if (original.request.fingerprint !== request.fingerprint) this.#fail(to, request, "key_reused"); // R31: another body, 422
+    else if (!waitForOriginal(original, { to, request })) this.#fail(to, request, "overloaded");
   }
 
   #unkeyed(from: GatewayId, request: Request<"unkeyed">): void {
@@ -368,14 +367,18 @@ export class Admission implements Lead, Applied {
   }
 
   /** The entry's index; 0 when the request was refused and told so. */
-  #propose(from: GatewayId, request: Answered, command: Command): number {
+  #propose(to: GatewayId, request: Answered, command: Command): number {
+    return this.#proposeFor({ to, request }, command);
+  }
+
+  #proposeFor(asker: Asker, command: Command): number {
     const full = this.#full;
     if (full !== undefined) {
-      this.#fail(from, request, full);
+      this.#fail(asker.to, asker.request, full);
       return 0;
     }
     const index = this.#enter(command);
-    this.#inTail.set(index, { to: from, request });
+    this.#inTail.set(index, asker);
     return index;
   }
 
@@ -477,7 +480,7 @@ export class Admission implements Lead, Applied {
     if (result.type === "attached") this.#joined(to, request as Attachment, result);
     else {
       this.#ready.push({ to, answer: answerOf(request.request, result) });
-      if (request.type === "keyed") this.#keyedResult(index, request, result);
+      if ("also" in asker) this.#keyedResult(asker, result);
       else if (request.type === "unkeyed") this.#numbersInTail.of(to).delete(request.number);
     }
   }
@@ -491,13 +494,10 @@ export class Admission implements Lead, Applied {
   }
 
   /** Those who sent the same key meanwhile are answered with the original's offset. */
-  #keyedResult(index: number, request: Request<"keyed">, result: Exclude<Result, { type: "attached" }>): void {
-    const name = keyOf(request);
-    const inTail = this.#keysInTail.get(name);
-    if (inTail?.index !== index) return;
+  #keyedResult({ name, also }: KeyInTail, result: Exclude<Result, { type: "attached" }>): void {
     this.#keysInTail.delete(name);
     const other = result.type === "stored" ? { ...result, duplicate: true } : result;
-    for (const { to, request: also } of inTail.also) this.#ready.push({ to, answer: answerOf(also.request, other) });
+    for (const { to, request } of also) this.#ready.push({ to, answer: answerOf(request.request, other) });
   }
 
   // --- answers ---

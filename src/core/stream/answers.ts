@@ -52,10 +52,6 @@ export function publisherKey({ device, publisher }: { readonly device: string; r
   return `${device.length}/${device}/${publisher}`;
 }
 
-export function keyOf({ device, key }: { readonly device: string; readonly key: string }): string {
-  return `${device.length}/${device}/${key}`;
-}
-
 /** An entry in the tail of a closed leader may commit yet. What can be asked for again without harm is; a change of state cannot. */
 export function inDoubt(request: HopRequest): ErrorCode {
   return request.type === "state" ? "deadline" : "stale_table";
@@ -117,7 +113,7 @@ export function toldNumber(machine: StreamMachine, from: GatewayId, { request, n
 /** Is it stored (A6)? Asked after the round that makes "no" sure (R34). */
 export function toldKey(machine: StreamMachine, { request, device, key }: Extract<HopRequest, { type: "askKey" }>): HopAnswer {
   const known = machine.devices.find(device);
-  const stored = known === undefined ? undefined : machine.keys.find(known, key);
+  const stored = known === undefined ? undefined : machine.keys.find(known, machine.keys.nameOf(known, device, key));
   const is = stored === undefined ? "absent" : "stored";
   return { type: "told", request, is, offset: stored?.offset ?? 0, position: machine.index };
 }

@@ -1,6 +1,7 @@
 // Reading and writing of the small binary records of the streams: variable-length integers, byte strings and text.
 
 import { assert } from "../../base/assert.ts";
+import type { Slab } from "./slab.ts";
 
 const UTF8 = new TextEncoder();
 /** Keeps a byte order mark: an id is its bytes, all of them. */
@@ -93,6 +94,14 @@ export class Writer {
     const bytes = this.written.slice();
     this.#length = 0;
     return bytes;
+  }
+
+  /** As `take`, but the copy stands in the slab: many short ones cost less memory there. */
+  takeInto(slab: Slab): Uint8Array {
+    slab.reserve(this.#length);
+    slab.bytes.set(this.written, slab.start);
+    this.#length = 0;
+    return slab.take();
   }
 
   /** A view of what was written: good until more is. */

@@ -294,10 +294,7 @@ export function encodeCommand(command: Command, slab?: Slab): Uint8Array {
     case COMMAND.sweep:
       break;
   }
-  if (slab === undefined) return out.take();
-  const payload = slab.copy(out.written);
-  out.clear();
-  return payload;
+  return slab === undefined ? out.take() : out.takeInto(slab);
 }
 
 /** Every command but PUBLISH, whose fields are read in place. */

@@ -22,27 +22,34 @@ export interface Asker<R extends Answered = Answered> {
   readonly request: R;
 }
 
-/** A keyed publish in the tail, and who else waits for it. */
-export interface KeyInTail {
-  readonly fingerprint: string;
-  readonly index: number;
-  readonly also: Asker[];
+/** A keyed publish in the tail: who asked it last, the name of its key's record, and who else waits for it. */
+export interface KeyInTail extends Asker<Request<"keyed">> {
+  to: GatewayId;
+  request: Request<"keyed">;
+  readonly name: string;
+  readonly also: Asker<Request<"keyed">>[];
 }
 
 /** Requests that wait for the original of their key. */
 const WAIT_FOR_KEY = 16;
 
-/** Whether its gateway asks this keyed publish again: it is not a second request that has the same key. */
-export function isAskedAgain(known: Asker | undefined, { to, request: { number = 0 } }: Asker<Request<"keyed">>): boolean {
-  return number !== 0 && known?.request.type === "keyed" && known.request.number === number && sameGateway(known.to, to);
-}
-
-/** R31: the same key with the same body waits for the original. False: as many wait as may. */
-export function waitForOriginal({ also }: KeyInTail, asker: Asker<Request<"keyed">>): boolean {
+/** R31: the same key with the same body waits for the original; one that is asked again is answered under the newer question (R30). False: as many wait as may. */
+export function waitForOriginal(original: KeyInTail, asker: Asker<Request<"keyed">>): boolean {
+  const { also } = original;
+  if (isAskedAgain(original, asker)) {
+    original.to = asker.to;
+    original.request = asker.request;
+    return true;
+  }
   const place = also.findIndex((known) => isAskedAgain(known, asker));
   if (place === -1 && also.length >= WAIT_FOR_KEY) return false;
   also[place === -1 ? also.length : place] = asker;
   return true;
+}
+
+/** Whether its gateway asks this keyed publish again: it is not a second request that has the same key. */
+function isAskedAgain(known: Asker<Request<"keyed">>, { to, request: { number = 0 } }: Asker<Request<"keyed">>): boolean {
+  return number !== 0 && known.request.number === number && sameGateway(known.to, to);
 }
 
 /** Publishes without a key in the tail (R30). */

@@ -5,6 +5,7 @@ import { Reader, Writer } from "./bytes.ts";
 import type { Device } from "./device.ts";
 import { keyName, keysName, queueName } from "./names.ts";
 import type { Overlay } from "./overlay.ts";
+import { Slab } from "./slab.ts";
 
 /** Old keys forgotten at most by one keyed publish: more than it adds, so that space comes back, and bounded. */
 const MOST_EVICTED = 4;
@@ -29,6 +30,8 @@ const out = new Writer();
 
 export class Keys {
   readonly #records: Overlay;
+  /** Of the records that were added; they leave it with their checkpoint. */
+  readonly #slab = new Slab();
   /** Places in the queue: the oldest key's, and the next one to give. */
   #head = 0;
   #next = 0;
@@ -45,8 +48,15 @@ export class Keys {
     return this.#bytes;
   }
 
-  find(device: Device, key: string): Stored | undefined {
-    const bytes = this.#records.get(nameOf(device, key));
+  /** The name of a key's record: whoever works with a key makes it once. `known`: the device, where it is. */
+  nameOf(known: Device | undefined, device: string, key: string): string {
+    if (known === undefined) return keyName(device, key);
+    known.keysName ||= keysName(device);
+    return known.keysName + key;
+  }
+
+  find(device: Device, name: string): Stored | undefined {
+    const bytes = this.#records.get(name);
     if (bytes === undefined) return undefined;
     const record = readKey(bytes);
     // A key of a device of this name that was removed is not this one's.
@@ -60,11 +70,11 @@ export class Keys {
     return oldest !== undefined && isOld(oldest, time, retention) && this.#bytes - cost(oldest.device, oldest.key) + cost(device, key) <= space;
   }
 
-  add(device: Device, key: string, stored: Stored, time: number): void {
+  add(device: Device, key: string, name: string, stored: Stored, time: number): void {
     out.u8(VERSION).text(stored.fingerprint).integer(stored.offset).integer(device.since).integer(this.#next);
-    this.#records.set(nameOf(device, key), out.take());
+    this.#records.set(name, out.takeInto(this.#slab));
     out.u8(VERSION).text(device.id).text(key).integer(time);
-    this.#records.set(queueName(this.#next), out.take());
+    this.#records.set(queueName(this.#next), out.takeInto(this.#slab));
     this.#next += 1;
     this.#bytes += cost(device.id, key);
   }
@@ -135,11 +145,6 @@ export class Keys {
     this.#head += 1;
     this.#oldest = undefined;
   }
-}
-
-function nameOf(device: Device, key: string): string {
-  device.keysName ||= keysName(device.id);
-  return device.keysName + key;
 }
 
 function isOld(queued: Queued, time: number, retention: number): boolean {

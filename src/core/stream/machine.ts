@@ -284,7 +284,8 @@ export class StreamMachine implements Machine {
 
   #keyed(entry: Entry, keyed: Keyed): Result {
     const known = this.devices.find(keyed.device);
-    const stored = known === undefined ? undefined : this.keys.find(known, keyed.key);
+    const name = this.keys.nameOf(known, keyed.device, keyed.key);
+    const stored = known === undefined ? undefined : this.keys.find(known, name);
     if (stored !== undefined && stored.fingerprint !== keyed.fingerprint) return failed("key_reused"); // R31
     if (stored !== undefined) return { type: "stored", offset: stored.offset, duplicate: true };
     if (keyed.expires !== 0 && keyed.expires < entry.time) return failed("expired"); // R32: by log time
@@ -293,7 +294,7 @@ export class StreamMachine implements Machine {
     const device = this.#known(keyed.device, entry.index); // a message that is refused makes no device known
     this.devices.touch(device);
     this.#append(device, entry.index, entry.time, STREAM_TYPE.downlink);
-    this.keys.add(device, keyed.key, { fingerprint: keyed.fingerprint, offset: device.end }, entry.time);
+    this.keys.add(device, keyed.key, name, { fingerprint: keyed.fingerprint, offset: device.end }, entry.time);
     return { type: "stored", offset: device.end, duplicate: false };
   }
 

@@ -193,7 +193,7 @@ class World {
         const { text, version } = machine.document(id, which);
         expect([JSON.parse(textOf(text)), version]).toEqual([expected.documents[which].value, expected.documents[which].version]);
       }
-      for (const key of KEYS) expect(machine.keys.find(device, key)?.offset).toBe(expected.keys.get(key)?.offset);
+      for (const key of KEYS) expect(machine.keys.find(device, machine.keys.nameOf(device, device.id, key))?.offset).toBe(expected.keys.get(key)?.offset);
     }
     const up = [...model.devices].flatMap(([, { sessions }]) => [...sessions.values()]).filter(({ attachment }) => attachment !== 0);
     expect(machine.presence.count).toBe(up.length);
