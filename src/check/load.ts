@@ -96,7 +96,7 @@ export class Load {
     device.on("connection", ({ state, error }) => {
       if (state === "stopped") this.#history.violated(`${history.device}: it was stopped: ${String(error)}`);
     });
-    this.#running.push(this.#receive(history, device));
+    this.#running.push(this.#receive(history, device).catch(() => undefined)); // what stopped it is told above
     return device;
   }
 

@@ -124,13 +124,20 @@ export function problem(status: number, body: unknown): CliError {
   const why = typeof detail === "string" && detail !== what ? detail : "";
   if (known === "unauthenticated") return new CliError(exit, known, what, why, "give a key with --key-file FILE or BELLHOP_KEY_FILE; the first one is in admin.key of the broker's data directory");
   if (known === "forbidden") return new CliError(exit, known, what, why, "use a key with another role: `bellhop key list`");
+  if (known === "too_large") return new CliError(exit, known, what, why, "send less in one message, or start the broker with a greater --max-payload-bytes (docs/configuration.md)");
   const next = exit === "later" ? "run the same command again in a moment; `bellhop status` says what the broker waits for" : "";
   return new CliError(exit, known ?? `http_${status}`, what, why, next);
 }
 
+/** The parser's codes for an answer that is none: undici's, and those of node:http. */
+const NOT_HTTP = /^HPE_/;
+
 export function unreachable(at: string, error: unknown): CliError {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+  if (code !== undefined && NOT_HTTP.test(code)) {
+    return new CliError("unreachable", "not_http", `What answers at ${at} does not speak HTTP.`, "a broker's port for devices, 4810 by default, does not", "name its port for HTTP, 4800 by default: --at HOST:PORT");
+  }
   const why = code === "ECONNREFUSED" ? "nothing listens there" : cause instanceof Error ? cause.message : String(cause);
   return new CliError("unreachable", "unreachable", `No broker answers at ${at}.`, why, "start one with `bellhop start`, or name another with --at HOST:PORT");
 }

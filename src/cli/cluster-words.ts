@@ -67,7 +67,9 @@ export function clusterInWords(cluster: Cluster): string {
 
 const STEPS: readonly string[] = ["copies are made", "the lead moves", "old copies leave"];
 
-function plansInWords({ plans, learners }: Cluster): string[] {
+function plansInWords({ plans: all, learners, incomplete }: Cluster): string[] {
+  // With all copies there, what a recovery made is done, though its plan may end a moment later.
+  const plans = incomplete === 0 ? all.filter(({ kind }) => kind !== "recover") : all;
   const lines = plans.slice(0, PLANS_TOLD).map(({ kind, bucket, step, target }) => {
     const progress = learners.filter((one) => one.bucket === bucket).map(({ node, whole, behind }) => `${node} is ${behind} entries behind${whole ? "" : ", gets the history"}`);
     return `  ${kind} bucket ${bucket} to ${target.join(", ")}: ${[STEPS[step] ?? `step ${step}`, ...progress].join("; ")}`;

@@ -69,10 +69,12 @@ async function dev(options: DevOptions): Promise<void> {
   const control = await EmbeddedControl.open(options.data);
   const nodes = Array.from({ length: options.nodes }, (_, place) => nodeAt(place, options));
   let stopping = false;
+  let isShown = false;
 
   const run = async (node: DevNode): Promise<void> => {
     while (!stopping) {
       const child = await launched(node, control);
+      if (isShown) void isUp(node).then(() => note(`${node.id} is ready again: process ${child.pid}`));
       const [code, signal] = (await once(child, "exit")) as [number | null, string | null];
       node.child = undefined;
       if (stopping) return;
@@ -91,6 +93,7 @@ async function dev(options: DevOptions): Promise<void> {
 
   await Promise.all(nodes.map((node) => isUp(node)));
   if (!stopping) note(banner(nodes, options));
+  isShown = true;
   process.send?.({ nodes: nodes.map(({ id, http, device, child }) => ({ id, http, device, pid: child?.pid })) }); // To a program that forked it: tests, benchmarks.
   await Promise.all(running);
   await control.close();

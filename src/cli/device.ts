@@ -1,5 +1,7 @@
 // bellhop device: the devices that are known, and their tokens.
 
+import { fstatSync } from "node:fs";
+
 import { Command } from "commander";
 
 import { call } from "./call.ts";
@@ -62,7 +64,8 @@ async function makeToken(device: string, name: string, options: AtOption): Promi
   if (answer.status === 409) throw taken(device, name, (answer.body as { readonly code: string }).code);
   const made = answer.body as Token;
   printResult(options.output, made, () => made.token);
-  note(`This is the only time that the token is shown. Give it to the device, or try it here:\n  BELLHOP_TOKEN=… npx bellhop simulate ${device}`);
+  const given = fstatSync(1).isFile() ? "BELLHOP_TOKEN_FILE=FILE" : "BELLHOP_TOKEN=…";
+  note(`This is the only time that the token is shown. Give it to the device, or try it here:\n  ${given} npx bellhop simulate ${device}`);
 }
 
 function taken(device: string, name: string, code: string): CliError {

@@ -56,7 +56,7 @@ function inWords(of: Explanation): string {
     ["log", `committed up to index ${of.commit}, applied up to ${of.applied}`],
     ["waits", of.waits === null ? "for nothing" : `${of.waits.messages} messages, ${of.waits.bytes} bytes: ${of.waits.why}`],
   ];
-  if (of.offset !== undefined) pairs.push([`offset ${of.offset.offset}`, of.offset.is]);
+  if (of.offset !== undefined && of.key === undefined) pairs.push([`offset ${of.offset.offset}`, of.offset.is]);
   if (of.key !== undefined) pairs.push([`key ${of.key.key}`, keyInWords(of.key)]);
   const text = facts(pairs);
   return of.offset?.entry === undefined ? text : `${text}\n${entryLine(of.offset.entry)}`;

@@ -73,7 +73,7 @@ async function sumUp(options: LogOptions): Promise<void> {
   printResult(options.output, sum, () =>
     facts([
       ["segments", `${sum.segments}, ${(sum.bytes / 2 ** 20).toFixed(1)} MiB`],
-      ["groups", `${sum.groups}; durable through ${sum.durableThrough} by what they say themselves`],
+      ["groups", `${sum.groups}, each written and synced as one; the log proves it for those up to number ${sum.durableThrough}`],
       ["records", `${records.length === 0 ? "none" : records.join(", ")}; ${(sum.payloadBytes / 2 ** 20).toFixed(1)} MiB of payload`],
       ["torn", sum.torn.length === 0 ? "nothing" : sum.torn.join("\n          ")],
       ["damage", sum.damage.length === 0 ? "none" : sum.damage.join("\n          ")],

@@ -28,7 +28,12 @@ export function endWithReader(): void {
 
 /** For notes beside the result: stays out of what a pipe reads. */
 export function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${asCalled(text)}\n`);
+}
+
+/** The commands that it names, as this one was called: where npx had to find `bellhop`, a shell does not. */
+function asCalled(text: string): string {
+  return process.env["npm_command"] === "exec" ? text.replace(/(?<!npx )(?<![\w./=-])bellhop (?=[a-z])/g, "npx bellhop ") : text;
 }
 
 /** Control characters of a message never reach the terminal. */

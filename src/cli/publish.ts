@@ -43,6 +43,8 @@ async function publish(device: string, given: string | undefined, options: Publi
   const message = given === undefined || given === "-" ? await text(process.stdin) : given;
   const stored = await publishOne(device, message, options.key ?? randomUUID(), options);
   printResult(options.output, stored, () => inWords(stored));
+  // Before anything else in its stream a device that connects is told as present.
+  if (stored.offset === "1" && !stored.duplicate && options.output === "text") note(`${device} has never connected: it gets this when it does. Where that id is mistaken: bellhop device remove ${device}`);
 }
 
 /** One after the other, for they are to be stored in order. A line that is refused for good is told, and the next one follows; what may work later ends the command. */

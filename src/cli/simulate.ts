@@ -52,7 +52,6 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
     const { version, document } = device.state.desired;
     tell(options, { desired: document, version }, `${styled(process.stdout, "cyan", "←")} desired state ${JSON.stringify(document)}  ${styled(process.stdout, "dim", `version ${version}`)}`);
   });
-  const stopped = new Promise<never>((_, reject) => device.on("connection", ({ state, error }) => state === "stopped" && reject(failure(error))));
   if (process.stdin.isTTY) {
     note(`Lines you type are published as ${name}.\n${REPORT}{…} reports its state. Ctrl-D ends it.`);
     note(`Try in another terminal:\n  npx bellhop publish ${name} hello\n  npx bellhop follow ${name} --after 0\n`);
@@ -60,7 +59,9 @@ async function simulate(name: string, options: SimulateOptions): Promise<void> {
 
   const typed = publishLines(device, options).then(() => device.close());
   try {
-    await Promise.race([Promise.all([typed, printMessages(device, options)]), stopped]);
+    await Promise.all([typed, printMessages(device, options)]);
+  } catch (error) {
+    throw failure(error as Error);
   } finally {
     process.stdin.destroy(); // Or a device that was stopped would wait for the next line.
   }
@@ -81,7 +82,7 @@ function connected(name: string, { at, outbox, cert, key, ...options }: Simulate
 function inWords({ state, broker, error, retryInMs }: ConnectionChange): string {
   if (state === "connected") return `connected to ${broker}`;
   if (state !== "waiting") return "";
-  const why = error === undefined ? "" : ` (${(error as NodeJS.ErrnoException).code ?? error.message})`;
+  const why = error === undefined ? "" : ` (${error instanceof DeviceError ? error.message : ((error as NodeJS.ErrnoException).code ?? error.message)})`;
   return `no connection to ${broker}${why}; next try in ${(retryInMs / 1000).toFixed(1)} s`;
 }
 
@@ -121,8 +122,8 @@ function tell(options: SimulateOptions, value: unknown, text: string): void {
   else print(text);
 }
 
-function failure(error: Error | undefined): CliError {
-  if (!(error instanceof DeviceError)) return new CliError("failed", "stopped", error?.message ?? "The device was stopped.");
+function failure(error: Error): CliError {
+  if (!(error instanceof DeviceError)) return new CliError("failed", "stopped", error.message);
   const exit = isErrorCode(error.code) ? exitOf(error.code) : "failed";
   const next = NEXT[error.code] ?? "";
   return new CliError(exit, error.code, error.message.replace(`${error.code}: `, ""), "", next);

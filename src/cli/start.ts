@@ -69,7 +69,7 @@ export async function start(flags: Readonly<Record<string, string>>, control?: C
   const stop = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(EXIT.interrupted.code); // The log needs no farewell: a kill is a clean stop to it (R21).
     stopping = true;
-    note(`${signal}: draining; once more stops at once.`);
+    if (control === undefined) note(`${signal}: draining; once more stops at once.`);
     drain()
       .then(close)
       .then(
@@ -82,7 +82,8 @@ export async function start(flags: Readonly<Record<string, string>>, control?: C
   };
   process.on("SIGTERM", stop).on("SIGINT", stop);
 
-  process.send?.({ http: httpAddress, device: deviceAddress }); // To a program that forked it: the demo, the benchmarks.
+  process.send?.({ http: httpAddress, device: deviceAddress }); // To a program that forked it: `dev`, the demo, the benchmarks.
+  if (control !== undefined) return; // `dev` tells of all its nodes
   const at = httpAddress === "127.0.0.1:4800" ? "" : ` --at ${httpAddress}`;
   const deviceAt = deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${deviceAddress}`;
   note(`${styled(process.stderr, "bold", `Bellhop ${version()}`)} is ready: node ${settings.node}`);

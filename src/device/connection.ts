@@ -21,6 +21,9 @@ import type { DeviceLimits } from "./limits.ts";
 import { Pace } from "./pace.ts";
 import type { WheelItem } from "./wheel.ts";
 
+/** Said where the leader finds the token wrong. */
+const WRONG_TOKEN = "The token is not one of this device.";
+
 /** What a connection asks of its server. */
 export interface ConnectionKeeper {
   readonly node: NodeApi;
@@ -406,9 +409,10 @@ export class Connection implements DeviceSocket, FromDevice, FrameSink, Delivery
   close(code: ErrorCode, detail: string, retryAfterMs: number): void {
     if (this.#isOver) return;
     this.#ended(code, detail);
+    const said = detail === "" ? (code === "unauthenticated" ? WRONG_TOKEN : ERRORS[code].what) : detail;
     if (this.#phase === "hello" || this.#phase === "opening") this.#keeper.counts.hellosRefused.add(code);
-    if (code === "unauthenticated" || code === "forbidden") this.#keeper.refusedCredential(this, detail);
-    writeClose(this.writer(), code, detail, retryAfterMs, ERRORS[code].retryable);
+    if (code === "unauthenticated" || code === "forbidden") this.#keeper.refusedCredential(this, said);
+    writeClose(this.writer(), code, said, retryAfterMs, ERRORS[code].retryable);
     this.line = undefined;
     this.#count();
     this.#stopDeliveries();

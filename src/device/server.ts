@@ -209,7 +209,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
   admit(address: string, device: string): Refusal | undefined {
     const now = performance.now();
     const afterFailures = this.#wrongCredentials.wait(address, device, now);
-    if (afterFailures > 0) return { code: "too_many_requests", detail: "The last credential was wrong.", waitMs: afterFailures };
+    if (afterFailures > 0) return { code: "too_many_requests", detail: "The credential that this device showed last was wrong: the next one is looked at after a while.", waitMs: afterFailures };
     if (this.limits.hellosPerAddress > 0) {
       const left = this.#hellosOf.take(address, now);
       if (left < 0) return { code: "too_many_requests", detail: "Too many devices connect from this address.", waitMs: this.#admission.slot(now, Math.random()) - left };
@@ -225,8 +225,7 @@ export class TcpServer implements DeviceServer, ConnectionKeeper, HandshakesKeep
 
   refusedCredential({ address, device, number }: Connection, why: string): void {
     this.#wrongCredentials.failed(address, device, performance.now());
-    const said = why === "" ? "its token is not one of this device" : why.replace(/\.$/, "");
-    this.#refusals.write("warn", { code: "unauthenticated", device, address, connection: number }, `a device was refused: ${said}; \`bellhop device token ${JSON.stringify(device)}\` makes a token`);
+    this.#refusals.write("warn", { code: "unauthenticated", device, address, connection: number }, `a device was refused: ${why} \`bellhop device token ${JSON.stringify(device)}\` makes a token`);
   }
 
   welcomed({ address, device }: Connection): void {

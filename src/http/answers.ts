@@ -53,7 +53,7 @@ export function sendJson(reply: FastifyReply, text: string): FastifyReply {
 export function errorHandler(log: Log, node: NodeApi) {
   const failures = new SeldomLog(log);
   return (error: FastifyError | Error, request: FastifyRequest, reply: FastifyReply): void => {
-    const known = asBellhopError(error);
+    const known = asBellhopError(error, request);
     if (known !== undefined) {
       if (ERRORS[known.code].status === 503) hintLeader(node, request, reply);
       void sendProblem(reply, known.code, known.detail);
@@ -72,14 +72,14 @@ function hintLeader(node: NodeApi, { params }: FastifyRequest, reply: FastifyRep
   if (leader !== undefined) void reply.header(LEADER_HEADER, leader);
 }
 
-function asBellhopError(error: FastifyError | Error): BellhopError | undefined {
+function asBellhopError(error: FastifyError | Error, request: FastifyRequest): BellhopError | undefined {
   if (error instanceof BellhopError) return error;
   if (!("code" in error)) return undefined;
   switch (error.code) {
     case "FST_ERR_VALIDATION":
       return new BellhopError("bad_request", error.message);
     case "FST_ERR_CTP_BODY_TOO_LARGE":
-      return new BellhopError("too_large");
+      return new BellhopError("too_large", `The body has more than ${request.routeOptions.bodyLimit} bytes.`);
     case "FST_ERR_HANDLER_TIMEOUT":
       return new BellhopError("deadline");
     default:

@@ -22,19 +22,22 @@ export function createLog(level: string, node: string, destination?: Destination
 /** Between two lines of a kind that could come in masses. */
 const QUIET_MS = 10_000;
 
-/** Writes lines of one kind at most once in 10 s; `more` of the next tells how many were left out. */
+/** Writes lines of one kind seldom; `more` of the next tells how many were left out. */
 export class SeldomLog {
   readonly #log: Log;
+  readonly #quietMs: number;
   #toldAt = -Infinity;
   #untold = 0;
 
-  constructor(log: Log) {
+  /** @param quietMs between two lines, at least, in milliseconds */
+  constructor(log: Log, quietMs = QUIET_MS) {
     this.#log = log;
+    this.#quietMs = quietMs;
   }
 
   /** @param now milliseconds of the monotonic clock */
   write(level: "warn" | "error", fields: Readonly<Record<string, unknown>>, text: string, now = performance.now()): void {
-    if (now - this.#toldAt < QUIET_MS) {
+    if (now - this.#toldAt < this.#quietMs) {
       this.#untold += 1;
       return;
     }

@@ -7,6 +7,8 @@ import type { Readings } from "./metrics.ts";
 const LOOK_MS = 20;
 /** Late by so much, the loop was blocked: devices and requests have waited. */
 export const BLOCKED_MS = 100;
+/** Between two lines in the log: on a busy machine it happens all the time. */
+const QUIET_MS = 60_000;
 const OWN_HINT = "this process was busy with one step: see nodejs_gc_duration_seconds and bellhop_checkpoint_seconds, and whether payloads or documents are very large";
 const ELSEWHERE_HINT = "this process had no processor meanwhile: it was stopped, or the machine is busy with others or with swapping";
 
@@ -19,7 +21,7 @@ export class LoopWatch {
   #blocked = 0;
 
   constructor(log: Log) {
-    this.#log = new SeldomLog(log);
+    this.#log = new SeldomLog(log, QUIET_MS);
     this.#timer = setInterval(() => this.#look(), LOOK_MS).unref();
   }
 

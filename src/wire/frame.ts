@@ -16,6 +16,16 @@ export function frameLength(bytes: Uint8Array, at: number): number {
   return bytes[at]! * 0x1000000 + ((bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
 }
 
+/** What others begin with, read as a length: far above every limit. */
+const HTTP = 0x48545450;
+const TLS_RECORDS: readonly number[] = [0x1503, 0x1603];
+
+/** A port of another protocol was dialled: said in words, for no length tells it. */
+function notFrames(length: number): BellhopError | undefined {
+  if (length === HTTP) return new BellhopError("protocol", "HTTP was answered: this is an HTTP port. Devices use another one, 4810 by default.");
+  return TLS_RECORDS.includes(length >>> 16) ? new BellhopError("protocol", "The other side speaks TLS, and this one does not.") : undefined;
+}
+
 /** Cuts a byte stream into frames of 1 … `maxBytes` bytes. Holds at most twice what has arrived of one frame, whatever its length claims. */
 export class Deframer {
   /** Greatest length of a frame, in bytes; may change between frames. */
@@ -33,7 +43,7 @@ export class Deframer {
     return this.#held;
   }
 
-  /** @throws BellhopError `too_large` for a length over the limit, `protocol` for a length of 0; nothing may be pushed after either. */
+  /** @throws BellhopError `too_large` for a length over the limit, `protocol` for a length of 0 and for the beginning of HTTP or TLS; nothing may be pushed after either. */
   push(chunk: Uint8Array, sink: FrameSink): void {
     let at = 0;
     const end = chunk.length;
@@ -51,7 +61,7 @@ export class Deframer {
   }
 
   #checked(length: number): number {
-    if (length > this.maxBytes) throw new BellhopError("too_large", `A frame of ${length} bytes; at most ${this.maxBytes} are taken.`);
+    if (length > this.maxBytes) throw notFrames(length) ?? new BellhopError("too_large", `A frame of ${length} bytes; at most ${this.maxBytes} are taken.`);
     if (length === 0) throw new BellhopError("protocol", "A frame of 0 bytes.");
     return length;
   }

@@ -34,7 +34,7 @@ export interface RunOptions {
 }
 
 export function start(words: readonly string[], options: RunOptions = {}): ChildProcess {
-  const { BELLHOP_HTTP: _http, BELLHOP_DEVICE: _device, ...env } = process.env;
+  const { BELLHOP_HTTP: _http, BELLHOP_DEVICE: _device, npm_command: _npm, ...env } = process.env;
   return spawn(process.execPath, [join(ROOT, "bin/bellhop.js"), ...words], {
     cwd: options.cwd ?? ROOT,
     env: { ...env, ...options.env },

@@ -60,6 +60,12 @@ describe("failures of the command line", () => {
     expect(JSON.parse(stderr)).toMatchObject({ error: { code: "unreachable", next: expect.stringContaining("bellhop start") as string } });
   });
 
+  test("hints name a command as this one was called: by npx, or by its name", async () => {
+    for (const [how, said] of [["exec", "next: npx bellhop status --help"], ["run-script", "next: bellhop status --help"]] as const) {
+      expect((await bellhop(["status", "--wacth"], { env: { npm_command: how } })).stderr).toContain(said);
+    }
+  });
+
   test("the broker's problems: refused for good at once, retried while it makes sense, never sooner than Retry-After", async () => {
     const times: number[] = [];
     let answers: [status: number, code: string][] = [];

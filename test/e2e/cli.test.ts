@@ -1,15 +1,17 @@
 // The first whole path through the command line: a broker as a process, every command against it, and its end by SIGTERM.
 
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { freePort } from "../../bench/processes.ts";
 import { EXIT } from "../../src/cli/exit.ts";
-import { bellhop, collect, start, type Ended } from "../cli/command.ts";
+import { bellhop, collect, ROOT, start, type Ended } from "../cli/command.ts";
 
 // Each command is a process: many of them on a busy machine take their time.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
@@ -59,6 +61,31 @@ describe("the command line with a broker", () => {
     expect(json(await on("explain", "lamp-1", "k1", "-o", "json"))).toMatchObject({ device: "lamp-1", end: "2", connected: false, key: { is: "stored", offset: "1" } });
     expect((await on("explain", "lamp-1", "2")).stdout).toContain("from a pipe");
     expect((await on("explain", "nobody")).code).toBe(EXIT.notFound.code);
+  });
+
+  test("the port for devices is not the one for HTTP, and the other way round: each is told", async () => {
+    const swapped = await bellhop(["publish", "lamp-1", "x", "--at", device]);
+    expect([swapped.code, swapped.stderr]).toEqual([EXIT.unreachable.code, expect.stringMatching(new RegExp(`${device} does not speak HTTP[^]*4800 by default`)) as string]);
+    const lamp = start(["simulate", "lamp-9", "--at", http]);
+    const output = collect(lamp);
+    while (!output.stderr().includes("this is an HTTP port. Devices use another one, 4810 by default")) await once(lamp.stderr!, "data");
+    lamp.stdin!.end();
+    await once(lamp, "exit");
+  });
+
+  test("publish says that a device has never connected, by its first message; and how much a message may have", async () => {
+    expect((await on("publish", "lamp_typo", "hi")).stderr).toContain("lamp_typo has never connected");
+    expect((await on("publish", "lamp_typo", "hi")).stderr).toBe("");
+    const large = await bellhop(["publish", "lamp-1", "-", "--at", http], { input: "x".repeat(300_000) });
+    expect([large.code, large.stderr]).toEqual([EXIT.refused.code, expect.stringMatching(/more than 262144 bytes[^]*--max-payload-bytes/) as string]);
+  });
+
+  test("device add, its token in a file: the hint is how to use that file", async () => {
+    const file = join(data, "lamp-8.token");
+    const adding = spawn(process.execPath, [join(ROOT, "bin/bellhop.js"), "device", "add", "lamp-8", "--at", http], { stdio: ["ignore", openSync(file, "w"), "pipe"] });
+    expect(await text(adding.stderr!)).toContain("BELLHOP_TOKEN_FILE=");
+    expect((await on("device", "token", "lamp-8", "--name", "2")).stderr).toContain("BELLHOP_TOKEN=…");
+    expect(readFileSync(file, "utf8")).toMatch(/^bhd_\w+\n$/);
   });
 
   test("publish --lines: each line once and in order, however often it is run", async () => {

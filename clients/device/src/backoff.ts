@@ -9,6 +9,14 @@ export const MOST_WAIT_UNTRUSTED_MS = 900_000;
 export const RESEND_BASE_MS = 100;
 /** The cap where the application names none. Milliseconds. */
 export const MOST_WAIT_MS = 30_000;
+/** So long after a good connection was lost, its broker is probably being started again, and the cap is lower; the devices are still spread over it (A10). Milliseconds. */
+const SOON_BACK_MS = 60_000;
+const MOST_WAIT_SOON_BACK_MS = 5000;
+
+/** The cap of now. @param lostForMs since a good connection was lost; Infinity: there was none */
+export function mostWait(mostMs: number, lostForMs: number): number {
+  return lostForMs < SOON_BACK_MS ? Math.min(mostMs, MOST_WAIT_SOON_BACK_MS) : mostMs;
+}
 
 /** random(0, min(cap, base · 2^failures)), behind `slotMs`. */
 export function jitter(baseMs: number, failures: number, mostMs: number, slotMs = 0): number {

@@ -3,18 +3,19 @@
 import { EventEmitter } from "node:events";
 import { createSecureContext } from "node:tls";
 import { assert } from "../../../src/base/assert.ts";
+import { DOCUMENT_BYTES, DOCUMENT_DEPTH } from "../../../src/base/document.ts";
 import { Ring } from "../../../src/base/ring.ts";
 import { encodeBody, KIND, type Kind } from "../../../src/wire/body.ts";
 import {
-  type Document, DEVICE_ID_RULE, HELLO_DEFAULTS, isDeviceId, PROTOCOL, type Voided, type WelcomeFrame, writeGoodbye, writeHello, writePublish, writeReceived, writeStateRequest,
+  type Document, HELLO_DEFAULTS, PROTOCOL, type Voided, type WelcomeFrame, writeGoodbye, writeHello, writePublish, writeReceived, writeStateRequest,
 } from "../../../src/wire/device.ts";
-import { jitter, MOST_WAIT_MS, MOST_WAIT_UNTRUSTED_MS, RECONNECT_BASE_MS, RECONNECT_UNTRUSTED_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
+import { jitter, MOST_WAIT_MS, mostWait, MOST_WAIT_UNTRUSTED_MS, RECONNECT_BASE_MS, RECONNECT_UNTRUSTED_BASE_MS, RESEND_BASE_MS } from "./backoff.ts";
 import { headersAreWrong, payloadIsWrong } from "./check.ts";
 import { DeviceError } from "./errors.ts";
 import { Link, type LinkOwner, type SecureOptions } from "./link.ts";
 import { Message } from "./message.ts";
 import { nonceAbove } from "./nonce.ts";
-import { type BrokerAddress, type ConnectionState, type DeviceEvents, type DeviceOptions, parseAddress, type PublishOptions } from "./options.ts";
+import { type BrokerAddress, checkOptions, type ConnectionState, type DeviceEvents, type DeviceOptions, parseAddress, type PublishOptions, publishOptionsAreWrong } from "./options.ts";
 import { type Item, Outbox, type Session } from "./outbox.ts";
 import { OutboxFile } from "./outbox-file.ts";
 import { DeviceState } from "./state.ts";
@@ -35,6 +36,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   readonly #options: DeviceOptions;
   readonly #brokers: readonly BrokerAddress[];
   readonly #tls: SecureOptions | undefined;
+  readonly #token: string;
   readonly #outbox: Outbox;
   readonly #mostMessages: number;
   readonly #mostBytes: number;
@@ -48,6 +50,8 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #broker = 0;
   #failures = 0;
   #connectedAt = 0;
+  /** When a connection was lost that had lasted. Monotonic, milliseconds. */
+  #goodUntil = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #endError: DeviceError | undefined;
   #isAsleep = false;
@@ -77,19 +81,19 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #has: number;
   #taken: number;
   #receivedDue = false;
-  #wanting: ((result: IteratorResult<Message, undefined>) => void) | undefined;
+  #wanting: { readonly resolve: (result: IteratorResult<Message, undefined>) => void; readonly reject: (error: DeviceError) => void } | undefined;
   #roomWanted: (() => void)[] = [];
 
   /** @throws DeviceError `bad_request` for options that make no sense, `outbox_failed` when the file cannot be used. */
   constructor(options: DeviceOptions) {
     super();
-    if (!isDeviceId(options.device)) throw new DeviceError("bad_request", false, `A device's id has ${DEVICE_ID_RULE}.`);
+    checkOptions(options);
     this.id = options.device;
     this.#options = options;
     this.#brokers = (typeof options.brokers === "string" ? [options.brokers] : options.brokers).map(parseAddress);
-    if (this.#brokers.length === 0) throw new DeviceError("bad_request", false, "No broker is named.");
     this.#broker = Math.floor(Math.random() * this.#brokers.length);
     this.#tls = options.tls === undefined ? undefined : secureOptions(options.tls);
+    this.#token = options.token?.trim() ?? "";
     this.#mostMessages = options.outboxMessages ?? 10_000;
     this.#mostWaitMs = options.maxBackoff === undefined ? MOST_WAIT_MS : options.maxBackoff * 1000;
     this.#mostBytes = options.outboxBytes ?? 16 * 1024 * 1024;
@@ -134,7 +138,10 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     });
   }
 
-  /** Messages to the device, in the stream's order. Asking for the next tells the broker that the one before is handled. Ends when the device is closed or stopped. */
+  /**
+   * Messages to the device, in the stream's order. Asking for the next tells the broker that the one before is handled. Ends when the device is closed.
+   * @throws DeviceError what stopped the device for good, behind the messages that had come
+   */
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
     return {
       next: () => this.#next(),
@@ -185,8 +192,8 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #publish(kind: Kind, payload: Uint8Array | string, options: PublishOptions): Promise<void> {
     if (this.#endError !== undefined) return Promise.reject(this.#endError);
     if (!this.#hasRoom()) return Promise.reject(new DeviceError("outbox_full", true, "Wait for room()."));
-    const wrong = payloadIsWrong(payload) || headersAreWrong(options.headers);
-    if (wrong !== "") return Promise.reject(new DeviceError("bad_request", false, wrong));
+    const wrong = payloadIsWrong(payload) || publishOptionsAreWrong(options) || headersAreWrong(options.headers);
+    if (wrong !== "") return Promise.reject(new DeviceError("bad_request", false, wrong).calledFrom(this.publish));
     const expires = options.expires === undefined ? 0 : Number(options.expires);
     if (!Number.isSafeInteger(expires) || expires < 0) return Promise.reject(new DeviceError("bad_request", false, "`expires` is a Date or milliseconds since 1970."));
     const body = encodeBody(payload, options.headers, expires);
@@ -262,7 +269,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       const item = this.#outbox.shift();
       while (next < voids.length && voids[next]!.series < item.place - base) next += 1;
       const voided = voids[next]?.series === item.place - base ? voids[next] : undefined;
-      this.#settleAs(item, voided === undefined ? undefined : new DeviceError(voided.code, false, "The broker refused the message."));
+      this.#settleAs(item, voided === undefined ? undefined : refusal(voided.code, item));
     }
     this.#sent = Math.max(this.#sent, place);
     if (this.#roomWanted.length > 0 && this.#hasRoom()) this.#wakeRoom();
@@ -292,7 +299,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     writeHello(link.out, {
       protocol: PROTOCOL,
       device: this.id,
-      token: this.#options.token ?? "",
+      token: this.#token,
       session: resumes ? session : 0,
       nonce: this.#nonce,
       oldest: resumes ? this.#outbox.first - base : 1,
@@ -357,7 +364,10 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   #lost(why: Error | undefined): void {
     this.#link = undefined;
     if (this.#endError !== undefined) return;
-    if (this.#welcomed && Date.now() - this.#connectedAt >= STABLE_MS) this.#failures = 0;
+    if (this.#welcomed && Date.now() - this.#connectedAt >= STABLE_MS) {
+      this.#failures = 0;
+      this.#goodUntil = performance.now();
+    }
     this.#welcomed = false;
     clearTimeout(this.#resendTimer);
     this.#resendTimer = undefined;
@@ -367,7 +377,8 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     if (this.#isAsleep) return this.#become("sleeping");
     // A broker that is not to be trusted is asked seldom, and asked again: its certificate may be renewed, or the one between gone.
     const isUntrusted = why instanceof DeviceError && why.code === "untrusted";
-    const wait = isUntrusted ? jitter(RECONNECT_UNTRUSTED_BASE_MS, this.#failures, MOST_WAIT_UNTRUSTED_MS) : jitter(RECONNECT_BASE_MS, this.#failures, this.#mostWaitMs, this.#retryAfterMs);
+    const most = mostWait(this.#mostWaitMs, performance.now() - this.#goodUntil);
+    const wait = isUntrusted ? jitter(RECONNECT_UNTRUSTED_BASE_MS, this.#failures, MOST_WAIT_UNTRUSTED_MS) : jitter(RECONNECT_BASE_MS, this.#failures, most, this.#retryAfterMs);
     this.#become("waiting", why, wait);
     this.#failures += 1;
     this.#broker = (this.#broker + 1) % this.#brokers.length;
@@ -385,7 +396,8 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       clearTimeout(this.#resendTimer);
       for (const item of this.#outbox) item.reject?.(error);
       this.state.ended(error);
-      this.#wanting?.({ done: true, value: undefined });
+      if (state === "closed") this.#wanting?.resolve({ done: true, value: undefined });
+      else this.#wanting?.reject(error);
       this.#wanting = undefined;
       this.#wakeRoom();
       this.#link?.end(undefined, true);
@@ -440,7 +452,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     this.#sent = place - 1;
     if (!retryable) {
       const item = this.#outbox.at(place);
-      if (item !== undefined) this.#giveUp(item, new DeviceError(code, false, "The broker refused the message."));
+      if (item !== undefined) this.#giveUp(item, refusal(code, item));
     } else if (code !== "gap") {
       clearTimeout(this.#resendTimer);
       this.#resendTimer = setTimeout(() => {
@@ -499,7 +511,7 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
     }
     this.#wanting = undefined;
     this.#taken = offset;
-    wanting({ done: false, value: message });
+    wanting.resolve({ done: false, value: message });
   }
 
   #next(): Promise<IteratorResult<Message, undefined>> {
@@ -509,10 +521,11 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
       this.#taken = message.offset;
       return Promise.resolve({ done: false, value: message });
     }
-    if (this.#endError !== undefined) return Promise.resolve({ done: true, value: undefined });
+    if (this.#connection === "stopped") return Promise.reject(this.#endError!);
+    if (this.#connection === "closed") return Promise.resolve({ done: true, value: undefined });
     if (this.#wanting !== undefined) return Promise.reject(new DeviceError("bad_request", false, "One loop at a time takes the messages."));
-    return new Promise((resolve) => {
-      this.#wanting = resolve;
+    return new Promise((resolve, reject) => {
+      this.#wanting = { resolve, reject };
     });
   }
 
@@ -541,9 +554,16 @@ export class Device extends EventEmitter<DeviceEvents> implements AsyncIterable<
   }
 }
 
-/** A device of this name, connecting and publishing from now on; nothing has to be awaited. */
+/**
+ * A device of this name, connecting and publishing from now on; nothing has to be awaited.
+ * @throws DeviceError `bad_request` for options that make no sense, `outbox_failed` when the file cannot be used.
+ */
 export function connect(options: DeviceOptions): Device {
-  return new Device(options);
+  try {
+    return new Device(options);
+  } catch (error) {
+    throw error instanceof DeviceError ? error.calledFrom(connect) : error;
+  }
 }
 
 /** @throws DeviceError `bad_request` where the certificate, the key or the authority is none. */
@@ -555,6 +575,13 @@ function secureOptions(tls: NonNullable<DeviceOptions["tls"]>): SecureOptions {
   } catch (error) {
     throw new DeviceError("bad_request", false, `\`tls\` cannot be used: ${(error as Error).message}.`);
   }
+}
+
+/** Why the broker refused a message for good; what its code does not tell is added. */
+function refusal(code: string, { kind, body }: Item): DeviceError {
+  if (code === "bad_document" && kind === KIND.statePatch) return new DeviceError(code, false, `The document would have more than ${DOCUMENT_BYTES} bytes, or be nested deeper than ${DOCUMENT_DEPTH}.`);
+  if (code === "too_large") return new DeviceError(code, false, `The broker takes no message of ${body.length} bytes, payload and headers (its settings maxPayloadBytes and maxHeadersBytes).`);
+  return new DeviceError(code, false, "");
 }
 
 function tooLarge(maxFrame: number): DeviceError {

@@ -2,6 +2,7 @@
 
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls, type SecureContext, TLSSocket } from "node:tls";
+import { BellhopError } from "../../../src/base/errors.ts";
 import { type FromBroker, readFromBroker, writePing } from "../../../src/wire/device.ts";
 import { Deframer } from "../../../src/wire/frame.ts";
 import { Writer } from "../../../src/wire/msgpack.ts";
@@ -109,7 +110,7 @@ export class Link {
     try {
       this.#deframer.push(chunk, this);
     } catch (error) {
-      this.end(error as Error);
+      this.end(error instanceof BellhopError ? new DeviceError(error.code, true, error.detail) : (error as Error));
       return;
     }
     this.#owner.turn();

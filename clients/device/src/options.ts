@@ -1,13 +1,16 @@
 // What an application asks of a device and is told by it.
 
 import type { ConnectionOptions } from "node:tls";
+import { DEVICE_ID_RULE, isDeviceId, MAX_KEEP_ALIVE_SECONDS } from "../../../src/wire/device.ts";
+import { kindOf, namesAreWrong } from "./check.ts";
 import { DeviceError } from "./errors.ts";
 
 export interface DeviceOptions {
-  /** `host:port` of one or more brokers; a port alone may be left out (4810). */
+  /** `host:port` of one or more brokers, or one as a string; `:port` may be left out, and is 4810 then. It is the brokers' port for devices, not the one for HTTP. */
   readonly brokers: string | readonly string[];
   /** 1 to 128 bytes of UTF-8 without control characters; not `.` or `..`. */
   readonly device: string;
+  /** As it was made, or as it was read from a file: white space around it does not count. */
   readonly token?: string;
   /** TLS to the broker, as node:tls takes it: `ca` where its authority is not one the system knows, `cert` and `key` of the device where it shows a certificate instead of a token. */
   readonly tls?: true | Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername">;
@@ -25,7 +28,10 @@ export interface DeviceOptions {
    * after its last sign of life: one that sleeps with its connection open names the time that it sleeps for.
    */
   readonly keepAlive?: number;
-  /** Seconds, at most, that it waits between two tries to connect or to send again, whatever the row of failures; 30 if not said. What the broker asks for comes on top. */
+  /**
+   * Seconds, at most, that it waits between two tries to connect or to send again, whatever the row of failures; 30 if not said. What the broker asks for comes on top.
+   * In the first minute after a connection that had lasted, at most 5: a broker that is started again is back by then.
+   */
   readonly maxBackoff?: number;
 }
 
@@ -85,6 +91,52 @@ export interface BrokerAddress {
 }
 
 const DEFAULT_PORT = 4810;
+const MOST_SECONDS = 86_400;
+
+/** Least and greatest number of each option that is one. */
+const NUMBERS = {
+  outboxMessages: [1, Number.MAX_SAFE_INTEGER],
+  outboxBytes: [1, Number.MAX_SAFE_INTEGER],
+  window: [1, 65_535],
+  receiveWindow: [0, 65_535],
+  keepAlive: [1, MAX_KEEP_ALIVE_SECONDS],
+  maxBackoff: [0, MOST_SECONDS], // the only one with a fraction
+} as const satisfies Partial<Record<keyof DeviceOptions, readonly [number, number]>>;
+const KNOWN = ["brokers", "device", "token", "tls", "outbox", ...Object.keys(NUMBERS)];
+const KNOWN_OF_PUBLISH = ["headers", "expires"];
+
+/** Options as they may come from JavaScript. @throws DeviceError `bad_request` that names the option */
+export function checkOptions(options: DeviceOptions): void {
+  const wrong = optionsAreWrong(options);
+  if (wrong !== "") throw new DeviceError("bad_request", false, wrong);
+}
+
+function optionsAreWrong(options: unknown): string {
+  if (typeof options !== "object" || options === null) return `\`connect\` takes an object with \`brokers\` and \`device\`, not ${kindOf(options)}.`;
+  const unknown = namesAreWrong(options, KNOWN);
+  if (unknown !== "") return unknown;
+  const { brokers, device, token, tls, outbox } = options as Partial<Record<keyof DeviceOptions, unknown>>;
+  if (brokers === undefined) return "`brokers` is missing: \"HOST:PORT\" of one or more.";
+  if (typeof brokers !== "string" && !(Array.isArray(brokers) && brokers.every((one) => typeof one === "string"))) return `\`brokers\` is a string or an array of strings, not ${kindOf(brokers)}.`;
+  if (brokers.length === 0) return "No broker is named in `brokers`.";
+  if (typeof device !== "string" || !isDeviceId(device)) return `\`device\` is its id, and has ${DEVICE_ID_RULE}.`;
+  if (token !== undefined && typeof token !== "string") return `\`token\` is a string, not ${kindOf(token)}.`;
+  if (tls !== undefined && tls !== true && (typeof tls !== "object" || tls === null)) return `\`tls\` is true or an object, not ${kindOf(tls)}.`;
+  if (outbox !== undefined && (typeof outbox !== "string" || outbox === "")) return `\`outbox\` is "memory" or the path of a file, not ${outbox === "" ? "an empty string" : kindOf(outbox)}.`;
+  for (const [name, [least, most]] of Object.entries(NUMBERS)) {
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    const isNumber = typeof value === "number" && (name === "maxBackoff" || Number.isInteger(value)) && value >= least && value <= most;
+    if (value !== undefined && !isNumber) return `\`${name}\` is a number from ${least} to ${most}, not ${typeof value === "number" ? value : kindOf(value)}.`;
+  }
+  return "";
+}
+
+/** "" or what is wrong with them, in words. */
+export function publishOptionsAreWrong(options: PublishOptions): string {
+  const given: unknown = options;
+  if (typeof given !== "object" || given === null) return `The options of \`publish\` are an object, not ${kindOf(given)}.`;
+  return namesAreWrong(given, KNOWN_OF_PUBLISH);
+}
 
 /** @throws DeviceError `bad_request` */
 export function parseAddress(address: string): BrokerAddress {

@@ -288,5 +288,6 @@ function syncFolder(path: string): void {
 
 function asFailure(error: unknown, path: string): DeviceError {
   if (error instanceof DeviceError) return error;
+  if ((error as NodeJS.ErrnoException).code === "ENOENT") return new DeviceError("outbox_failed", false, `${path}: there is no folder ${dirname(path)}.`);
   return new DeviceError("outbox_failed", false, `${path}: ${error instanceof Error ? error.message : String(error)}`);
 }

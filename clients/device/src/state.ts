@@ -1,6 +1,7 @@
 // The device's state at the broker: two JSON documents, `reported` by the device and `desired` by the backends.
 
 import type { Document } from "../../../src/wire/device.ts";
+import { patchIsTooLarge, patchIsWrong } from "./check.ts";
 import { DeviceError } from "./errors.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
@@ -59,10 +60,15 @@ export class DeviceState {
 
   /**
    * Merges into `reported` (RFC 7396: null removes), in order with the messages; resolves once durable.
-   * @throws DeviceError as `publish`, and `bad_document`.
+   * @throws DeviceError as `publish`, and `bad_document`: at once for what JSON does not have (NaN, undefined, a Date …) and for a patch over 65,536 bytes or deeper than 32;
+   * by the broker's answer where the document would be over them.
    */
   patch(patch: JsonObject): Promise<void> {
-    return this.#link.patch(JSON.stringify(patch));
+    let wrong = patchIsWrong(patch);
+    const json = wrong === "" ? JSON.stringify(patch) : "";
+    wrong ||= patchIsTooLarge(json);
+    if (wrong !== "") return Promise.reject(new DeviceError("bad_document", false, wrong).calledFrom(this.patch));
+    return this.#link.patch(json);
   }
 
   /** Asks again what was not answered: a new connection. */

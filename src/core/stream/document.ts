@@ -1,12 +1,8 @@
 // State documents: JSON objects, changed by put or by merge patch (RFC 7396), safe against hostile text: size and depth are bounded, `__proto__` is a name like any other.
 
 import { assert } from "../../base/assert.ts";
+import { DOCUMENT_BYTES, DOCUMENT_DEPTH } from "../../base/document.ts";
 import { Reader, utf8, Writer } from "./bytes.ts";
-
-/** Greatest size of a document or patch, bytes of JSON text. A part of the replicated state's meaning: the same on every node. */
-export const DOCUMENT_BYTES = 65_536;
-/** Greatest nesting of objects and arrays. */
-export const DOCUMENT_DEPTH = 32;
 
 type Json = null | boolean | number | string | Json[] | JsonObject;
 export interface JsonObject {

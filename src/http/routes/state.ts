@@ -2,8 +2,8 @@
 
 import { Type } from "@fastify/type-provider-typebox";
 import type { FastifyReply } from "fastify";
+import { DOCUMENT_BYTES } from "../../base/document.ts";
 import { BellhopError } from "../../base/errors.ts";
-import { DOCUMENT_BYTES } from "../../core/stream/document.ts";
 import type { NodeApi, StateDocument, StatePair } from "../../node/api.ts";
 import { sendJson, sendProblem } from "../answers.ts";
 import { Arrival } from "../arrival.ts";

@@ -195,13 +195,17 @@ test("CLOSE with a slot: it comes back, not before its slot", async () => {
 test("taken over: it stops instead of fighting, and says so to everyone who waits", async () => {
   start();
   const publishing = device!.publish("m1").catch(codeOf);
+  const looping = device![Symbol.asyncIterator]().next().catch(codeOf);
   const peer = await welcomed();
   await peer.publishes(1);
   peer.send((to) => writeClose(to, "taken_over", "", 0, false));
   expect(await publishing).toBe("taken_over");
   expect(device!.connection).toBe("stopped");
   expect(await device!.publish("m2").catch(codeOf)).toBe("taken_over");
-  expect(await device![Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
+  expect(await looping).toBe("taken_over");
+  await expect(device![Symbol.asyncIterator]().next()).rejects.toThrow(/^taken_over: A newer session/);
+  await device!.close();
+  expect(await device![Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined }); // its own wish
 });
 
 test("the outbox's limit: publish rejects with outbox_full, and room() waits", async () => {
@@ -276,7 +280,9 @@ test("close says goodbye, and what is not stored rejects", async () => {
   const publishing = device!.publish("m1").catch(codeOf);
   const peer = await welcomed();
   await peer.publishes(1);
+  const looping = device![Symbol.asyncIterator]().next();
   await device!.close();
+  expect(await looping).toEqual({ done: true, value: undefined });
   expect((await peer.next()).type).toBe("goodbye");
   expect(await publishing).toBe("closed");
 });
@@ -370,10 +376,31 @@ test("woken on a connection that is half open: it asks, hears nothing, and makes
   expect((await second.greeting()).session).toBe(7);
 });
 
-test("options that make no sense are told at once", () => {
-  expect(() => connect({ brokers: "127.0.0.1:4810", device: "" })).toThrow(/128 bytes/);
-  expect(() => connect({ brokers: [], device: "d" })).toThrow(/No broker/);
-  expect(() => connect({ brokers: "a:b:c", device: "d" })).toThrow(/host:port/);
-  expect(() => connect({ brokers: "a", device: "d", tls: { cert: "no certificate" } })).toThrow(/tls/);
+test("an HTTP port, or one that speaks TLS: it says so, and tries again", async () => {
+  start();
+  for (const [answer, said] of [["HTTP/1.1 400 Bad Request\r\n\r\n", "protocol: HTTP was answered"], [Buffer.from("15030100020246", "hex"), "protocol: The other side speaks TLS"]] as const) {
+    const peer = await broker.peer();
+    await peer.greeting();
+    const waiting = new Promise<Error | undefined>((resolve) => device!.on("connection", ({ state, error }) => state === "waiting" && resolve(error)));
+    peer.socket.write(answer);
+    expect((await waiting)?.message).toContain(said);
+  }
+});
+
+test("white space around a token, as a file has it, is not sent", async () => {
+  start({ token: "secret\n" });
+  const peer = await broker.peer();
+  expect((await peer.greeting()).token).toBe("secret");
+});
+
+test("what the broker refuses for good says why: the code's own words, and what is too much", async () => {
+  start();
+  const results = Promise.allSettled([device!.publish("a"), device!.state.patch({}), device!.publish("b"), device!.publish("c")]);
+  const peer = await welcomed();
+  await peer.publishes(4);
+  peer.send((to) => writeAck(to, 4, [{ series: 1, code: "too_large" }, { series: 2, code: "bad_document" }, { series: 3, code: "expired" }, { series: 4, code: "one_of_tomorrow" }]));
+  expect((await results).map((one) => (one.status === "rejected" ? (one.reason as Error).message : "stored"))).toEqual([
+    expect.stringContaining("no message of 5 bytes"), expect.stringContaining("more than 65536 bytes"), "expired: The message had expired before it could be stored.", "one_of_tomorrow",
+  ]);
 });
 

@@ -1,8 +1,9 @@
 // State documents: put, merge patch (RFC 7396), versions, and hostile text.
 
 import { describe, expect, test } from "vitest";
+import { DOCUMENT_BYTES, DOCUMENT_DEPTH } from "../../../src/base/document.ts";
 import { PUBLISH_KIND } from "../../../src/core/hop.ts";
-import { changed, DOCUMENT_BYTES, DOCUMENT_DEPTH, EMPTY_DOCUMENT, mergePatch, parseDocument } from "../../../src/core/stream/document.ts";
+import { changed, EMPTY_DOCUMENT, mergePatch, parseDocument } from "../../../src/core/stream/document.ts";
 import { Bench, textOf } from "./driver.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
