@@ -1,5 +1,5 @@
 // npm run bench:failover: the gap in acknowledgements when a node is killed or frozen, of Bellhop and of its peers in one run, as tables for bench/README.md.
-// `npm run bench:failover -- --rounds 10 --only leader-killed,leader-frozen --against nats,rabbitmq`
+// `npm run bench:failover -- --rounds 10 --only leader-killed,leader-frozen --against nats,rabbitmq`; `--only load --burners 8`: beside processes that take the processor.
 
 import { rmSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -50,6 +50,7 @@ interface Contender {
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
+    burners: { type: "string", default: "0" },
     only: { type: "string", default: [...Object.keys(FAULTS), ...BESIDES].join(",") },
     against: { type: "string", default: PEERS.join(",") },
     nats: { type: "string" },
@@ -72,7 +73,7 @@ print(`Each round on a fresh cluster of three, the contenders in turns; ${values
 try {
   await table();
   if (only.includes("slow-rate")) await slowRate();
-  if (only.includes("load")) print(await measureFullLoad());
+  if (only.includes("load")) print(await measureFullLoad(Number(values.burners)));
 } finally {
   rmSync(DATA, { recursive: true, force: true });
 }

@@ -99,7 +99,7 @@ export class Check {
     const deadline = performance.now() + REST_MS;
     for (;;) {
       let trouble = "";
-      const placed = await this.#any((at) => placements(this.#options.ask, at));
+      const placed = await patiently(() => this.#any((at) => placements(this.#options.ask, at)));
       for (const placement of placed) {
         trouble ||= await this.#compare(placement).catch((error: unknown) => {
           if (error instanceof AskFailed) return error.message;
@@ -135,7 +135,7 @@ export class Check {
       const judge = place === 0 ? new StreamJudge(history, device) : undefined;
       let count = 0;
       for (let after = "0"; ; ) {
-        const { entries, next } = await page(this.#options.ask, this.#addressOf(node), device.device, after);
+        const { entries, next } = await patiently(() => page(this.#options.ask, this.#addressOf(node), device.device, after));
         for (const entry of entries) {
           history.read(device, entry, node);
           judge?.entry(entry);
@@ -157,6 +157,19 @@ export class Check {
 
   #any<T>(question: (at: string) => Promise<T>): Promise<T> {
     return firstOf(this.nodes.map(({ http }) => http), question);
+  }
+}
+
+/** A node that others held to be lost begins anew, and what it was asked is cut off: asked again, for as long as the cluster may take to rest. */
+async function patiently<T>(question: () => Promise<T>): Promise<T> {
+  const deadline = performance.now() + REST_MS;
+  for (;;) {
+    try {
+      return await question();
+    } catch (error) {
+      if (!(error instanceof AskFailed) || performance.now() > deadline) throw error;
+      await sleep(LOOK_MS);
+    }
   }
 }
 

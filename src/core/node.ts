@@ -237,7 +237,16 @@ export class CoreNode implements GatewayDoor {
 
   /** Another node's beat; one of a former incarnation says nothing. */
   heard({ from, suspects }: Beat): void {
-    if (this.table.nodes.get(from.node)?.incarnation === from.incarnation) this.#coordinator.heard(from.node, suspects, this.#now);
+    if (this.#isCurrent(from)) this.#coordinator.heard(from.node, suspects, this.#now);
+  }
+
+  /** Bytes came from another node, a beat or not: it lives. */
+  signOfLife(from: GatewayId): void {
+    if (this.#isCurrent(from)) this.#coordinator.signOfLife(from.node, this.#now);
+  }
+
+  #isCurrent({ node, incarnation }: GatewayId): boolean {
+    return this.table.nodes.get(node)?.incarnation === incarnation;
   }
 
   /** Time passes. Called often: several times in the shortest of the limits. */

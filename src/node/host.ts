@@ -100,6 +100,11 @@ export class Host implements NodeEffects {
     this.run(() => this.core.tableChanged(change));
   }
 
+  /** Something came from another node, be it part of a message only. */
+  signOfLife(from: GatewayId): void {
+    this.run(() => this.core.signOfLife(from));
+  }
+
   /** A message of another node. */
   linked(from: GatewayId, message: LinkMessage): void {
     if (this.#stopped) return;

@@ -159,6 +159,7 @@ export class RunningNode implements NodeApi {
     connect(node.host.logEvents);
     options.links?.nodes(membership.table.nodes.values());
     options.links?.begin(membership.incarnation, {
+      signOfLife: (from) => node.host.signOfLife(from),
       message: (from, message) => node.host.linked(from, message),
       made: (peer) => node.host.run(() => node.host.core.linkMade(peer)),
       lost: (peer) => node.host.run(() => node.#linkLost(peer)),

@@ -18,6 +18,8 @@ const BATCH_BYTES = 1024 * 1024;
 export interface LinkEvents {
   /** The other end is who it should be; messages may follow, and may be sent. Throws a LinkError to refuse. */
   greeted(link: Link, peer: GatewayId): void;
+  /** Bytes came from the peer. */
+  signOfLife(peer: GatewayId): void;
   message(from: GatewayId, message: LinkMessage): void;
   /** Called once; `peer` is unknown where it never said who it is. */
   closed(link: Link, peer: GatewayId | undefined, why: string): void;
@@ -91,6 +93,7 @@ export class Link {
   #received(chunk: Buffer, expected: string | undefined): void {
     this.heardAt = performance.now();
     this.bytesIn += chunk.length;
+    if (this.#peer !== undefined) this.#events.signOfLife(this.#peer);
     try {
       this.#batches.push(chunk, (messages) => this.#take(messages, expected));
     } catch (error) {

@@ -42,6 +42,8 @@ export interface LinksOptions {
 }
 
 export interface LinksEvents {
+  /** Bytes came from the node, whole messages or not. */
+  signOfLife(from: GatewayId): void;
   message(from: GatewayId, message: LinkMessage): void;
   /** Messages to that node arrive from now on; what was sent before was lost. */
   made(node: string): void;
@@ -168,9 +170,12 @@ export class Links {
     return this.#peers.get(node)?.link?.isCrowded === false;
   }
 
+  /** Goes out at once: what the turn still has to do may take long, and a late beat looks like a lost node. */
   beat(to: string, beat: Beat): void {
     const link = this.#peers.get(to)?.link;
-    if (link !== undefined) writeBeat(link.out, beat);
+    if (link === undefined) return;
+    writeBeat(link.out, beat);
+    link.flush();
   }
 
   /** The end of a turn: one write for each link. */
@@ -234,6 +239,7 @@ export class Links {
         known();
         this.#up(greeted, peer);
       },
+      signOfLife: (from) => this.#events?.signOfLife(from),
       message: (from, message) => this.#events?.message(from, message),
       closed: (closed, peer, why) => {
         known();

@@ -35,13 +35,14 @@ class End {
   }
 
   said: string[] = [];
+  signsOfLife = 0;
 
   begin(incarnation = 1): void {
     const note = (what: string): void => {
       this.told.push(what);
       this.#changed();
     };
-    this.links.begin(incarnation, { made: (node) => note(`made ${node}`), lost: (node) => note(`lost ${node}`), message: (_from, message) => (this.messages.push(message), this.#changed()) });
+    this.links.begin(incarnation, { signOfLife: () => (this.signsOfLife += 1), made: (node) => note(`made ${node}`), lost: (node) => note(`lost ${node}`), message: (_from, message) => (this.messages.push(message), this.#changed()) });
   }
 
   async until(holds: () => boolean): Promise<void> {

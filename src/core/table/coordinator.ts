@@ -63,6 +63,11 @@ export class Coordinator {
     this.#suspicion.heard(from, suspects, now);
   }
 
+  /** Something came from a peer, a beat or not. */
+  signOfLife(from: string, now: number): void {
+    this.#suspicion.signOfLife(from, now);
+  }
+
   /** The link to a peer was closed. */
   linkLost(node: string): void {
     this.#suspicion.linkLost(node);
@@ -78,7 +83,7 @@ export class Coordinator {
 
   /** This node's own loop stood still for `ms`, until now. */
   stalled(ms: number, now: number): void {
-    if (ms >= this.#settings.suspicionMs / 2) this.#suspicion.restart(now); // R6: its own loop stalled
+    this.#suspicion.paused(ms, now); // R6
   }
 
   /** Whom this node suspects, for its beats to the others. */

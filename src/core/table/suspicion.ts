@@ -7,7 +7,7 @@ export interface SuspicionSettings {
   readonly suspicionMs: number;
   /** Silence that is enough where the link to the peer was closed and has not come back, in ms: the hint of a process that ended (R6). */
   readonly hintedMs: number;
-  /** Silence that a new incarnation is granted before it is heard for the first time, and while it is younger than this, in ms: it reads its log, makes its links and catches up. */
+  /** Silence that a new incarnation is granted before it is heard for the first time, in ms: it reads its log and makes its links. One that follows a departure is granted it for as long: it catches up. */
   readonly greetingMs: number;
   /** Silence after which one node's own suspicion is enough, in ms: so a cut between two nodes that everyone else hears ends too. */
   readonly loneSuspicionMs: number;
@@ -19,12 +19,33 @@ export interface SuspicionSettings {
 
 /** Departures that double the silence, at most. */
 const DAMPING_MAX = 5;
+/** A pause of the own loop that is as long as this share of `suspicionMs` is no silence of others: what they said waits in the own sockets. */
+const PAUSE_SHARE = 0.1;
+/** A pause of this share says that what was heard before it says nothing any more. */
+const STALL_SHARE = 0.5;
+/** A peer is given so many times the longest silence that it has lately broken, or the longest pause of the own loop (they may share a machine); at most so many times `suspicionMs`. */
+const SLOW_FACTOR = 2;
+/** Such a time counts half after so many milliseconds. */
+const SLOW_HALF_LIFE_MS = 10_000;
+
+/** How slow somebody has been. */
+interface Slowness {
+  /** The longest time in ms, as much as it counted at `at`. */
+  readonly ms: number;
+  readonly at: number;
+}
+
+const NEVER_SLOW: Slowness = { ms: 0, at: 0 };
 
 interface Peer {
   incarnation: number;
   /** When this incarnation was first seen. */
   since: number;
   heardAt: number;
+  /** What the own loop had paused by then. */
+  pausedThenMs: number;
+  /** The silences that it has broken. */
+  slow: Slowness;
   /** Whom it suspected when last heard. */
   suspects: readonly string[];
   /** This incarnation was heard. */
@@ -40,6 +61,10 @@ export class Suspicion {
   readonly #self: string;
   readonly #settings: SuspicionSettings;
   readonly #peers = new Map<string, Peer>();
+  /** Milliseconds for which the own loop has paused, in all. */
+  #pausedMs = 0;
+  /** Its pauses. */
+  #slow = NEVER_SLOW;
   /** Silence before this moment says nothing: the own loop stalled, or the own lease was not renewed. */
   #awakeSince = 0;
 
@@ -54,13 +79,15 @@ export class Suspicion {
       if (node.id === this.#self) continue;
       let peer = this.#peers.get(node.id);
       if (peer === undefined) {
-        peer = { incarnation: 0, since: now, heardAt: now, suspects: [], isKnown: false, linkLost: false, departed: false, departures: 0, departedAt: 0 };
+        peer = { incarnation: 0, since: now, heardAt: now, pausedThenMs: this.#pausedMs, slow: NEVER_SLOW, suspects: [], isKnown: false, linkLost: false, departed: false, departures: 0, departedAt: 0 };
         this.#peers.set(node.id, peer);
       }
       if (node.incarnation !== peer.incarnation) {
         peer.incarnation = node.incarnation;
         peer.since = now;
         peer.heardAt = now;
+        peer.pausedThenMs = this.#pausedMs;
+        peer.slow = NEVER_SLOW;
         peer.suspects = [];
         peer.isKnown = false;
         peer.linkLost = false;
@@ -74,13 +101,32 @@ export class Suspicion {
     }
   }
 
+  /** Its beat, with those whom it suspects. */
   heard(from: string, suspects: readonly string[], now: number): void {
     const peer = this.#peers.get(from);
     if (peer === undefined) return;
-    peer.heardAt = now;
     peer.suspects = suspects;
+    this.signOfLife(from, now);
+  }
+
+  /** Anything came from it, a beat or not. */
+  signOfLife(from: string, now: number): void {
+    const peer = this.#peers.get(from);
+    if (peer === undefined) return;
+    if (peer.isKnown) peer.slow = this.#slower(peer.slow, this.#silence(from, now), now);
+    peer.heardAt = now;
+    peer.pausedThenMs = this.#pausedMs;
     peer.isKnown = true;
     peer.linkLost = false;
+  }
+
+  /** R6: over a time in which its own loop stalled a node suspects nobody. */
+  paused(ms: number, now: number): void {
+    const { suspicionMs } = this.#settings;
+    if (ms < suspicionMs * PAUSE_SHARE) return;
+    this.#pausedMs += ms;
+    this.#slow = this.#slower(this.#slow, ms, now);
+    if (ms >= suspicionMs * STALL_SHARE) this.restart(now);
   }
 
   /** R6: a closed link is a hint. */
@@ -89,7 +135,7 @@ export class Suspicion {
     if (peer !== undefined) peer.linkLost = true;
   }
 
-  /** R6: over a time in which its own loop stalled or its own lease was not renewed, a node suspects nobody. */
+  /** R6: over a time in which its own lease was not renewed a node suspects nobody. */
   restart(now: number): void {
     this.#awakeSince = now;
   }
@@ -118,7 +164,7 @@ export class Suspicion {
   /** It has kept the others of a bucket waiting for so long that it should depart and come back as a learner. */
   isTooSlow(node: string, heldBackMs: number, now: number): boolean {
     const peer = this.#peers.get(node);
-    if (peer === undefined || now - peer.since < this.#settings.greetingMs) return false;
+    if (peer === undefined || this.#isBack(peer, now)) return false;
     return heldBackMs >= this.#patience(node, now, this.#settings.slowForMs);
   }
 
@@ -130,13 +176,25 @@ export class Suspicion {
   /** The silence that makes a suspect of it, in ms. */
   #shortest(node: string, now: number): number {
     const { suspicionMs, hintedMs, greetingMs } = this.#settings;
-    const { isKnown, linkLost, since } = this.#peers.get(node)!;
-    if (isKnown && linkLost) return hintedMs;
-    return isKnown && now - since >= greetingMs ? suspicionMs : greetingMs;
+    const peer = this.#peers.get(node)!;
+    if (peer.isKnown && peer.linkLost) return hintedMs;
+    if (!peer.isKnown || this.#isBack(peer, now)) return greetingMs;
+    return Math.max(suspicionMs, SLOW_FACTOR * countsNow(peer.slow, now), SLOW_FACTOR * countsNow(this.#slow, now));
+  }
+
+  /** It has just come back from a departure: it is not ended again for being slow. */
+  #isBack(peer: Peer, now: number): boolean {
+    return this.#departures(peer, now) > 0 && now - peer.since < this.#settings.greetingMs;
   }
 
   #silence(node: string, now: number): number {
-    return now - Math.max(this.#peers.get(node)!.heardAt, this.#awakeSince);
+    const { heardAt, pausedThenMs } = this.#peers.get(node)!;
+    const pausedMs = Math.min(this.#pausedMs - pausedThenMs, SLOW_FACTOR * this.#settings.suspicionMs); // a loop that pauses for ever must not keep a lost node
+    return now - Math.max(heardAt + pausedMs, this.#awakeSince);
+  }
+
+  #slower(before: Slowness, ms: number, now: number): Slowness {
+    return { ms: Math.max(Math.min(ms, this.#settings.suspicionMs), countsNow(before, now)), at: now };
   }
 
   /** R6: a suspect that is suspected again and again is damped. */
@@ -147,4 +205,9 @@ export class Suspicion {
   #departures(peer: Peer, now: number): number {
     return now - peer.departedAt < this.#settings.dampingMs ? peer.departures : 0;
   }
+}
+
+/** In ms. */
+function countsNow({ ms, at }: Slowness, now: number): number {
+  return ms * 0.5 ** ((now - at) / SLOW_HALF_LIFE_MS);
 }

@@ -156,6 +156,70 @@ describe("R6: departures", () => {
     expect(coordinator.it.suspects(coordinator.now)).toEqual(["a"]);
   });
 
+  test("short pauses of the own loop are in nobody's silence: what was said meanwhile waits in the sockets", () => {
+    const coordinator = alone("b", ["a"]);
+    coordinator.it.table(coordinator.fold.table, coordinator.now += SETTINGS.greetingMs);
+    coordinator.it.leases(coordinator.leases, coordinator.now);
+    coordinator.it.heard("a", [], coordinator.now);
+    for (let pause = 0; pause < 8; pause += 1) coordinator.it.stalled(100, coordinator.now += 100);
+    coordinator.it.leases(coordinator.leases, coordinator.now);
+    expect(coordinator.it.suspects(coordinator.now)).toEqual([]);
+    coordinator.it.stalled(20, coordinator.now += 499);
+    expect(coordinator.it.suspects(coordinator.now)).toEqual([]);
+    expect(coordinator.it.suspects(coordinator.now + 1)).toEqual(["a"]);
+  });
+
+  test("anything that comes is a sign of life", () => {
+    const coordinator = alone("b", ["a"]);
+    let now = coordinator.now + 10_000;
+    coordinator.it.leases(coordinator.leases, now);
+    coordinator.it.heard("a", [], now);
+    coordinator.it.signOfLife("a", now += 400);
+    coordinator.it.leases(coordinator.leases, now += 400);
+    expect(coordinator.it.suspects(now)).toEqual([]);
+    expect(coordinator.it.suspects(now + 500)).toEqual(["a"]);
+  });
+
+  test("a peer that was slow lately is given twice that silence, up to twice the usual, and less as time passes", () => {
+    const coordinator = alone("b", ["a"]);
+    let now = coordinator.now + 10_000;
+    const silenceUntilSuspected = (): number => {
+      const from = now;
+      while (!coordinator.it.suspects(now).includes("a")) coordinator.it.leases(coordinator.leases, (now += 10));
+      return now - from;
+    };
+    const heardAfter = (ms: number): void => {
+      for (const end = now + ms; now < end; now += 10) coordinator.it.leases(coordinator.leases, now);
+      coordinator.it.heard("a", [], now);
+    };
+    heardAfter(0);
+    heardAfter(400);
+    const slow = silenceUntilSuspected();
+    expect(slow).toBeGreaterThan(700);
+    expect(slow).toBeLessThan(800);
+    coordinator.it.heard("a", [], now);
+    for (let quiet = 0; quiet < 600; quiet += 1) heardAfter(100);
+    expect(silenceUntilSuspected()).toBe(500);
+    heardAfter(60_000);
+    const longest = silenceUntilSuspected();
+    expect(longest).toBeGreaterThan(900);
+    expect(longest).toBeLessThanOrEqual(1_000);
+  });
+
+  test("an incarnation that comes back from a departure is at first suspected for a closed link only", () => {
+    const coordinator = alone("b", ["a"]);
+    let { now } = coordinator;
+    coordinator.fold.depart("a", "b", ["b"]);
+    coordinator.it.table(coordinator.fold.table, now);
+    coordinator.fold.register("a");
+    coordinator.it.table(coordinator.fold.table, now);
+    coordinator.it.heard("a", [], now);
+    coordinator.it.leases(coordinator.leases, now += 2 * SETTINGS.hintedMs);
+    expect(coordinator.it.suspects(now)).toEqual([]);
+    coordinator.it.linkLost("a");
+    expect(coordinator.it.suspects(now)).toEqual(["a"]);
+  });
+
   test("a node suspects nobody over a time in which its own lease was not renewed", () => {
     const coordinator = alone("b", ["a"]);
     coordinator.now += 400;
@@ -196,7 +260,10 @@ describe("R6: departures", () => {
     expect(silenceUntilSuspected()).toBe(1_000);
     departAndReturn();
     expect(silenceUntilSuspected()).toBe(2_000);
-    for (const end = now + SETTINGS.dampingMs; now < end; now += 500) coordinator.it.leases(coordinator.leases, now);
+    for (const end = now + SETTINGS.dampingMs; now < end; now += 100) {
+      coordinator.it.leases(coordinator.leases, now);
+      coordinator.it.heard("a", [], now);
+    }
     expect(silenceUntilSuspected()).toBe(500);
   });
 
