@@ -145,8 +145,9 @@ export class Cluster {
   }
 
   async #trouble(): Promise<string> {
+    const ended = this.nodes.find(({ isRunning }) => !isRunning);
+    if (ended !== undefined) return `${ended.id} has ended (${ended.exitCode}): ${ended.said.slice(-2000)}`;
     for (const node of this.nodes) {
-      if (!node.isRunning) return `${node.id} has ended (${node.exitCode}): ${node.said.slice(-2000)}`;
       const status = (await node.get("/v1/status")) as { ready: boolean; why: string[] } | undefined;
       if (status === undefined) return `${node.id} does not answer`;
       if (!status.ready) return `${node.id} is not ready: ${status.why.join("; ")}`;

@@ -5,14 +5,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { bellhopDriver } from "./load/bellhop.ts";
 import type { Connection } from "./load/driver.ts";
+import { needOpenFiles } from "./machine.ts";
 
 const CONNECTIONS = 10_000;
+/** Each is a file of the broker and one of this process, which have some others open. */
+const OPEN_FILES = CONNECTIONS + 200;
 const OPENING_AT_ONCE = 64;
 /** Time for collections of garbage and for a checkpoint to pass by. */
 const SETTLE_MS = 10_000;
 
 /** Opens devices, each with a session of its own, and reads the broker's resident size before and after, as Linux tells it. */
 export async function measureIdle(at: string, pid: number): Promise<string> {
+  needOpenFiles(OPEN_FILES);
   const driver = bellhopDriver({
     peer: "bellhop", at, httpAt: "", run: "idle", connections: CONNECTIONS, inFlight: 1, payloadBytes: 4, rate: 0, warmUpSeconds: 0, seconds: 0, readBack: false,
   });

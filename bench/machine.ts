@@ -1,8 +1,11 @@
-// What a table of figures begins and ends with: the machine, and how noisy it was meanwhile.
+// What a table of figures begins and ends with: the machine, and how noisy it was meanwhile; and the processor time of a process on it.
 
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { version } from "../src/observe/version.ts";
+
+/** Of /proc/PID/stat. */
+const TICKS_PER_SECOND = 100;
 
 interface Ticks {
   readonly stolen: number;
@@ -34,4 +37,17 @@ function ticks(): Ticks {
   } catch {
     return { stolen: 0, total: 0 };
   }
+}
+
+/** Processor time of a process so far: of all its threads, in user and system mode. */
+export function cpuSeconds(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // the state is the third field of the file, and the first here
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** @throws where this process may not have so many files open. Node raises its limit to the hard one when it starts, and so do its children: only that one counts. */
+export function needOpenFiles(count: number): void {
+  const most = Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Infinity);
+  if (most < count) throw new Error(`This needs ${count} open files in one process, and the limit is ${most}: raise it (\`ulimit -Hn ${count}\` as root, or LimitNOFILE) and start again.`);
 }

@@ -1,4 +1,4 @@
-// Three-fold overload over devices: three times the rate of the broker's best closed loop is due at fixed times, from ten times as many devices, each with its credit window.
+// Three-fold overload over devices: three times the rate of a closed loop right before it is due at fixed times, from three times as many devices, each with its credit window.
 // What is not taken waits in the devices. Before it and right after it other devices publish at a gentle rate: it is over when they are answered as before.
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,76 +8,93 @@ import { bellhopDriver } from "./load/bellhop.ts";
 import type { Connection } from "./load/driver.ts";
 import { Histogram } from "./load/histogram.ts";
 import { runLoad } from "./load/launch.ts";
+import { cpuSeconds } from "./machine.ts";
 import type { LoadPlan } from "./load/plan.ts";
 import type { Started } from "./processes.ts";
 
 const PAYLOAD_BYTES = 128;
 const IN_FLIGHT = 64;
 const PEAK_DEVICES = 100;
-const OVERLOAD_DEVICES = 1000;
+const OVERLOAD_DEVICES = 300;
 const GENTLE_DEVICES = 100;
 const TIMES = 3;
 /** As a share of the peak. */
 const GENTLE = 0.3;
-const PEAK_SECONDS = 5;
-const OVERLOAD_SECONDS = 6;
+/** Measured, of the closed loop and of the overload, after 2 s and 1 s of warm-up. */
+const SECONDS = 5;
 const GENTLE_SECONDS = 6;
 /** So long it is looked for that all is as before. */
 const BACK_SECONDS = 15;
 /** A second is as before when its p99 is at most so many times the one before. */
 const AS_BEFORE = 2;
 /** What is due is given to the connections so often, in milliseconds. */
-const TICK_MS = 2;
+const TICK_MS = 5;
 const OPENING_AT_ONCE = 64;
 const LAST_ANSWERS_MS = 30_000;
 
-export interface DevicesOverload {
-  /** Messages a second: of the closed loop alone, and answered under overload. */
+/** A closed loop and the overload right after it. */
+export interface OverloadPair {
+  /** Messages answered in a second. */
   readonly peak: number;
   readonly goodput: number;
-  /** Under overload: devices that were refused or cut off, and what the first was told. */
+  /** Processor time that the broker took for each of them, in microseconds. */
+  readonly peakCpu: number;
+  readonly cpu: number;
+  /** Devices that were refused or cut off, and what the first was told. */
   readonly refused: number;
   readonly why: string;
   /** Messages that waited in the devices at its end. */
   readonly heldBack: number;
   /** Milliseconds from the connection's write to the answer, under overload. */
   readonly p99: number;
-  /** Milliseconds from when a message was due, at the gentle rate: median of the seconds before, and of each second after. */
+}
+
+export interface DevicesOverload {
+  readonly pairs: readonly OverloadPair[];
+  /** Milliseconds from when a message was due, at the gentle rate: median of the seconds before, and of each second after; infinite where no answer came in it. */
   readonly gentleBefore: number;
   readonly gentleAfter: readonly number[];
-  /** Seconds after its end until a second was as before; undefined: none was. */
+  /** Seconds after the last overload until a second was as before; undefined: none was. */
   readonly backAfter: number | undefined;
   /** Messages that were answered, all of which were found. */
   readonly verified: number;
 }
 
-export async function measureDevicesOverload(server: Started): Promise<DevicesOverload> {
+export async function measureDevicesOverload(server: Started, count: number): Promise<DevicesOverload> {
   const plan = (run: string, connections: number): LoadPlan => ({
-    peer: "bellhop", at: server.at, httpAt: server.httpAt, run, connections, inFlight: IN_FLIGHT, payloadBytes: PAYLOAD_BYTES, rate: 0, warmUpSeconds: 2, seconds: PEAK_SECONDS, readBack: false,
+    peer: "bellhop", at: server.at, httpAt: server.httpAt, run, connections, inFlight: IN_FLIGHT, payloadBytes: PAYLOAD_BYTES, rate: 0, warmUpSeconds: 2, seconds: SECONDS, readBack: false,
   });
-  const alone = await runLoad(plan("peak", PEAK_DEVICES));
-  const peak = alone.perSecond;
-
-  const before = await Offer.start(plan("before", GENTLE_DEVICES));
-  const gentleBefore = median((await before.run(GENTLE * peak, GENTLE_SECONDS)).slice(1).map(({ fromDue }) => fromDue.percentile(0.99)));
-  await before.answeredAll();
-  let verified = alone.verified!.answered + (await before.verify());
-
-  const over = await Offer.start(plan("over", OVERLOAD_DEVICES));
+  const gentle = await Offer.start(plan("before", GENTLE_DEVICES));
   const after = await Offer.start(plan("after", GENTLE_DEVICES)); // connected before, so that only the broker's state decides
-  const seconds = await over.run(TIMES * peak, OVERLOAD_SECONDS);
-  const { heldBack, refused, why } = over;
-  over.close(); // The devices are gone, and with them what waited in them.
-  const gentleAfter = (await after.run(GENTLE * peak, BACK_SECONDS)).map(({ fromDue }) => fromDue.percentile(0.99));
-  await after.answeredAll();
-  verified += (await over.verify()) + (await after.verify());
-
+  const pairs: OverloadPair[] = [];
+  let verified = 0;
+  let gentleBefore = 0;
+  let gentleAfter: readonly number[] = [];
+  for (let pair = 1; pair <= count; pair += 1) {
+    const before = cpuSeconds(server.pid);
+    let peakSeconds = 0;
+    const alone = await runLoad(plan(`peak-${pair}`, PEAK_DEVICES), { answered: () => void (peakSeconds = cpuSeconds(server.pid) - before) });
+    const peak = alone.perSecond;
+    if (pair === 1) gentleBefore = median((await gentle.run(GENTLE * peak, GENTLE_SECONDS)).slice(1).map(p99FromDue));
+    const over = await Offer.start(plan(`over-${pair}`, OVERLOAD_DEVICES));
+    const started = cpuSeconds(server.pid);
+    const seconds = await over.run(TIMES * peak, 1 + SECONDS);
+    const answered = over.answered;
+    pairs.push({
+      peak, goodput: mean(seconds.slice(1).map((second) => second.answered)),
+      peakCpu: (1e6 * peakSeconds) / alone.verified!.answered, cpu: (1e6 * (cpuSeconds(server.pid) - started)) / answered,
+      refused: over.refused, why: over.why, heldBack: over.heldBack, p99: median(seconds.slice(1).map(({ fromWrite }) => fromWrite.percentile(0.99))),
+    });
+    over.close(); // The devices are gone, and with them what waited in them.
+    if (pair === count) gentleAfter = (await after.run(GENTLE * median(pairs.map((one) => one.peak)), BACK_SECONDS)).map(p99FromDue);
+    verified += alone.verified!.answered + (await over.verify());
+  }
+  for (const offer of [gentle, after]) {
+    await offer.answeredAll();
+    verified += await offer.verify();
+  }
   const back = gentleAfter.findIndex((p99) => p99 <= AS_BEFORE * gentleBefore);
-  return {
-    peak, goodput: median(seconds.slice(1).map(({ answered }) => answered)), refused, why, heldBack,
-    p99: median(seconds.slice(1).map(({ fromWrite }) => fromWrite.percentile(0.99))),
-    gentleBefore, gentleAfter, backAfter: back < 0 ? undefined : back, verified,
-  };
+  return { pairs, gentleBefore, gentleAfter, backAfter: back < 0 ? undefined : back, verified };
 }
 
 interface Lane {
@@ -146,6 +163,10 @@ class Offer {
     }
     clearInterval(timer);
     return done;
+  }
+
+  get answered(): number {
+    return this.#lanes.reduce((sum, { answered }) => sum + answered, 0);
   }
 
   /** Messages whose time has come and that are not answered. */
@@ -218,6 +239,15 @@ class Offer {
 
 function newLane(place: number): Lane {
   return { place, connection: undefined, due: 0, published: 0, answered: 0, writtenAt: new Float64Array(IN_FLIGHT) };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Infinite in a second without answers. */
+function p99FromDue({ fromDue }: Second): number {
+  return fromDue.total === 0 ? Infinity : fromDue.percentile(0.99);
 }
 
 function newSecond(): Second {

@@ -1,6 +1,6 @@
 // Three nodes and the generator on this machine, every message on all three disks before it is answered; beside it, in turns, NATS JetStream and RabbitMQ with three copies.
 
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,6 +9,7 @@ import { note, print } from "../src/cli/output.ts";
 import { median, spread, thousands } from "./figures.ts";
 import { runLoad } from "./load/launch.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
+import { cpuSeconds } from "./machine.ts";
 import { findNats, startNats } from "./peers/nats-servers.ts";
 import { QUEUES } from "./peers/rabbitmq.ts";
 import { findRabbit, startRabbit } from "./peers/rabbitmq-servers.ts";
@@ -21,8 +22,6 @@ const WARM_UP_SECONDS = 3;
 const IN_FLIGHT = [64, 1] as const;
 /** Idle nodes are watched for so long, after they have had as long to come to rest; in milliseconds. */
 const IDLE_MS = 5000;
-/** Of /proc/PID/stat. */
-const TICKS_PER_SECOND = 100;
 
 interface Settings {
   readonly pairs: number;
@@ -154,13 +153,6 @@ async function idle(settings: Settings): Promise<void> {
   } finally {
     await stop();
   }
-}
-
-/** Of all its threads, in user and system mode. */
-function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" "); // the state is the third field of the file, and the first here
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
 function ms(runs: readonly Run[], of: (latency: LoadResult["latency"]) => number): string {

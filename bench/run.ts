@@ -16,7 +16,7 @@ import { runLoad } from "./load/launch.ts";
 import { runSseLoad } from "./load/sse.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
 import { Machine } from "./machine.ts";
-import { measureDevicesOverload } from "./overload-devices.ts";
+import { measureDevicesOverload, type OverloadPair } from "./overload-devices.ts";
 import { measureHttpOverload } from "./overload-http.ts";
 import { findRedis, startRedis } from "./peers/redis-server.ts";
 import { measureReplicated } from "./replicated.ts";
@@ -183,11 +183,16 @@ async function threefold(): Promise<void> {
   print(`Overload over HTTP: three times the peak of ${thousands(http.peak)} publishes/s: ${thousands(http.goodput)} are stored (${((100 * http.goodput) / http.peak).toFixed(0)} % of the peak),`);
   print(`${thousands(http.refused)} refused and ${thousands(http.failed)} not answered a second, p99 ${http.p99} ms; right afterwards, at 30 % of it: ${http.afterRefused} refused, p99 ${http.afterP99} ms.\n`);
 
-  const devices = await withServer("Bellhop", measureDevicesOverload);
-  print(`Overload over devices: three times the peak of ${thousands(devices.peak)} messages/s: ${thousands(devices.goodput)} are answered (${((100 * devices.goodput) / devices.peak).toFixed(0)} % of the peak),`);
-  print(`p99 ${devices.p99.toFixed(0)} ms from the write to the answer; ${thousands(devices.heldBack)} messages waited in the devices at its end; ${devices.refused} devices were refused${devices.why === "" ? "" : ` (${devices.why})`}.`);
-  print(`Other devices at 30 % of the peak, p99 of a second from when a message was due: ${devices.gentleBefore.toFixed(1)} ms before; after it ${devices.gentleAfter.map((ms) => ms.toFixed(1)).join(", ")} ms:`);
-  print(`${devices.backAfter === undefined ? "not as before within that time" : `as before (twice that) after ${devices.backAfter} s`}. All ${thousands(devices.verified)} messages that were answered were found.\n`);
+  const devices = await withServer("Bellhop", (server) => measureDevicesOverload(server, pairs));
+  const of = (value: (pair: OverloadPair) => number): number => median(devices.pairs.map(value));
+  print(`Overload over devices: three times the peak of a closed loop right before it, ${pairs} pairs, medians. ${thousands(of(({ peak }) => peak))} messages/s at the peak, ${thousands(of(({ goodput }) => goodput))} answered under overload:`);
+  print(`${of(({ goodput, peak }) => (100 * goodput) / peak).toFixed(0)} % of the peak; ${of(({ peakCpu }) => peakCpu).toFixed(1)} and ${of(({ cpu }) => cpu).toFixed(1)} µs of the broker's processor time a message;`);
+  print(`p99 ${of(({ p99 }) => p99).toFixed(0)} ms from the write to the answer; ${thousands(of(({ heldBack }) => heldBack))} messages waited in the devices at its end.`);
+  const refused = devices.pairs.find((pair) => pair.refused > 0);
+  print(refused === undefined ? "No device was refused." : `Devices refused: ${devices.pairs.map((pair) => pair.refused).join(", ")} (${refused.why})`);
+  print(`Other devices at 30 % of the peak, p99 of a second from when a message was due: ${devices.gentleBefore.toFixed(1)} ms before;`);
+  print(`after the last overload ${devices.gentleAfter.map((ms) => (ms === Infinity ? "no answers" : ms.toFixed(1))).join(", ")} ms:`);
+  print(`${devices.backAfter === undefined ? "not as before within that time" : `as before (at most twice that) after ${devices.backAfter} s`}. All ${thousands(devices.verified)} messages that were answered were found.\n`);
 }
 
 async function replicated(): Promise<void> {

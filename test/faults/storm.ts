@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import { expect } from "vitest";
+import { needOpenFiles } from "../../bench/machine.ts";
 import { connect, type Device } from "../../clients/device/src/index.ts";
 import { NodeProcess } from "./node.ts";
 
@@ -16,6 +17,7 @@ const MOST_BACKOFF_SECONDS = 2;
 
 /** @param hellosPerSecond what the node admits: below the number of devices most are refused at first, and given a slot. @returns what it took, in milliseconds */
 export async function storm(folder: string, count: number, hellosPerSecond: number): Promise<{ readonly refusals: number; readonly backMs: number }> {
+  needOpenFiles(count + 200);
   const flags = ["--hellos-per-second", String(hellosPerSecond), "--max-connections", String(count + 100)];
   let node = await NodeProcess.start(join(folder, `storm-${count}`), { flags });
   const devices: Device[] = [];
