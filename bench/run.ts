@@ -15,7 +15,7 @@ import { runHttpLoad, type HttpResult } from "./load/http.ts";
 import { runLoad } from "./load/launch.ts";
 import { runSseLoad } from "./load/sse.ts";
 import type { LoadPlan, LoadResult } from "./load/plan.ts";
-import { Machine } from "./machine.ts";
+import { cpuSeconds, Machine } from "./machine.ts";
 import { measureDevicesOverload, type OverloadPair } from "./overload-devices.ts";
 import { measureHttpOverload } from "./overload-http.ts";
 import { findRedis, startRedis } from "./peers/redis-server.ts";
@@ -32,6 +32,7 @@ const SHAPES = [
   { payloadBytes: 1024, inFlight: 1 },
 ] as const;
 type Shape = (typeof SHAPES)[number];
+const WARM_UP_SECONDS = 2;
 const OPEN_LOOP_RATE = 10_000;
 const FOLLOWERS = 1000;
 const EVENTS_PER_SECOND = 20_000;
@@ -95,7 +96,7 @@ function load(name: Server, shape: Pick<LoadPlan, "payloadBytes" | "inFlight">, 
       connections: CONNECTIONS,
       ...shape,
       rate: more.rate ?? 0,
-      warmUpSeconds: 2,
+      warmUpSeconds: WARM_UP_SECONDS,
       seconds,
       readBack: more.readBack ?? false,
     }),
@@ -106,7 +107,7 @@ function load(name: Server, shape: Pick<LoadPlan, "payloadBytes" | "inFlight">, 
 async function comparePairs(): Promise<void> {
   if (redisBinary === undefined) print("Redis: not found on PATH and not to be had from Debian's packages here: the comparison was not made.\n");
   else print(`Redis ${await redisVersion()}: XADD, appendonly yes, appendfsync always, no snapshots, no rewrite of its file.\n`);
-  print(`${CONNECTIONS} connections, ${seconds} s after 2 s of warm-up, closed loop; median of ${pairs} runs (least–greatest); p50 in ms.\n`);
+  print(`${CONNECTIONS} connections, ${seconds} s after ${WARM_UP_SECONDS} s of warm-up, closed loop; median of ${pairs} runs (least–greatest); p50 in ms.\n`);
   print("| payload × in flight | Bellhop, messages/s | p50 | Redis, messages/s | p50 | median ratio of the pairs | floor of sockets, messages/s |");
   print("|---|---|---|---|---|---|---|");
   for (const shape of SHAPES) {
@@ -143,26 +144,47 @@ async function openLoop(): Promise<void> {
 
 /** Pairs of runs: the framework alone, then Bellhop; and batches in the same run. */
 async function overHttp(): Promise<void> {
-  const publish = (name: Server): Promise<HttpResult> =>
-    withServer(name, ({ httpAt: at }) => runHttpLoad({ at, connections: CONNECTIONS, payloadBytes: 128, devices: 1000, seconds, stores: name === "Bellhop" }));
-  const bare: HttpResult[] = [];
-  const bellhop: HttpResult[] = [];
-  const batches: BatchResult[] = [];
+  const publish = (name: Server): Promise<Costed<HttpResult>> =>
+    withServer(name, async ({ httpAt: at, pid }) => {
+      const plan = { at, connections: CONNECTIONS, payloadBytes: 128, devices: 1000, seconds, stores: name === "Bellhop" };
+      await runHttpLoad({ ...plan, seconds: WARM_UP_SECONDS });
+      const before = cpuSeconds(pid);
+      let after = before;
+      const result = await runHttpLoad(plan, { answered: () => void (after = cpuSeconds(pid)) });
+      return { ...result, cpu: ((after - before) * 1e6) / result.answered };
+    });
+  const publishMany = (): Promise<Costed<BatchResult>> =>
+    withServer("Bellhop", async ({ httpAt: at, pid }) => {
+      const plan = { at, connections: 4, lines: 500, payloadBytes: 128, devices: 1000, seconds };
+      await runBatchLoad({ ...plan, seconds: WARM_UP_SECONDS });
+      const before = cpuSeconds(pid);
+      const result = await runBatchLoad(plan);
+      return { ...result, cpu: ((cpuSeconds(pid) - before) * 1e6) / result.stored };
+    });
+  const bare: Costed<HttpResult>[] = [];
+  const bellhop: Costed<HttpResult>[] = [];
+  const batches: Costed<BatchResult>[] = [];
   for (let pair = 1; pair <= pairs; pair += 1) {
     bare.push(await publish("bare HTTP"));
     bellhop.push(await publish("Bellhop"));
-    batches.push(await withServer("Bellhop", ({ httpAt: at }) => runBatchLoad({ at, connections: 4, lines: 500, payloadBytes: 128, devices: 1000, seconds })));
+    batches.push(await publishMany());
     note(`HTTP, pair ${pair} of ${pairs}: bare ${thousands(bare.at(-1)!.perSecond)}, Bellhop ${thousands(bellhop.at(-1)!.perSecond)}, in batches ${thousands(batches.at(-1)!.perSecond)}`);
   }
-  const ratios = (over: readonly { readonly perSecond: number }[], under: readonly HttpResult[]): string => median(over.map(({ perSecond }, pair) => perSecond / under[pair]!.perSecond)).toFixed(2);
-  print(`HTTP: POST of 128 B of JSON with an idempotency key each, ${CONNECTIONS} connections, 1,000 devices, ${seconds} s; median of ${pairs} pairs (least–greatest).\n`);
-  print("| | messages/s | p50, ms | p99, ms | median ratio of the pairs |\n|---|---|---|---|---|");
-  print(`| one route of the framework that stores nothing | ${spread(bare)} | ${latencies(bare)} | |`);
-  print(`| Bellhop, single publishes | ${spread(bellhop)} | ${latencies(bellhop)} | ${ratios(bellhop, bare)} of the framework |`);
-  print(`| Bellhop, batches of 500 over 4 connections | ${spread(batches)} | | | ${ratios(batches, bellhop)} of single publishes |\n`);
+  const rates = (over: readonly { readonly perSecond: number }[], under: readonly HttpResult[]): string => median(over.map(({ perSecond }, pair) => perSecond / under[pair]!.perSecond)).toFixed(2);
+  const costs = (runs: readonly Costed<object>[]): string => median(runs.map(({ cpu }) => cpu)).toFixed(0);
+  const savings = (over: readonly Costed<object>[], under: readonly Costed<object>[]): string => median(over.map(({ cpu }, pair) => under[pair]!.cpu / cpu)).toFixed(2);
+  print(`HTTP: POST of 128 B of JSON with an idempotency key each, ${CONNECTIONS} connections, 1,000 devices, ${seconds} s after ${WARM_UP_SECONDS} s of warm-up; median of ${pairs} pairs (least–greatest).`);
+  print("Processor time of the server for a message in µs; ratios are medians of the pairs'.\n");
+  print("| | messages/s | p50, ms | p99, ms | ratio | processor time | ratio by it |\n|---|---|---|---|---|---|---|");
+  print(`| one route of the framework that stores nothing | ${spread(bare)} | ${latencies(bare)} | | ${costs(bare)} | |`);
+  print(`| Bellhop, single publishes | ${spread(bellhop)} | ${latencies(bellhop)} | ${rates(bellhop, bare)} of the framework | ${costs(bellhop)} | ${savings(bellhop, bare)} |`);
+  print(`| Bellhop, batches of 500 over 4 connections | ${spread(batches)} | | | ${rates(batches, bellhop)} of single publishes | ${costs(batches)} | ${savings(batches, bellhop)} |\n`);
   const refused = batches.reduce((sum, batch) => sum + batch.refused, 0);
   if (refused > 0) print(`${thousands(refused)} lines of batches were refused for now and stored when they were sent again.\n`);
 }
+
+/** With the server's processor time, microseconds a message. */
+type Costed<Result> = Result & { readonly cpu: number };
 
 function latencies(results: readonly HttpResult[]): string {
   return [median(results.map(({ latency }) => latency.p50)), median(results.map(({ latency }) => latency.p99))].join(" | ");

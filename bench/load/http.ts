@@ -1,15 +1,13 @@
 // Backends over HTTP, by autocannon: publishes with an idempotency key each, over many devices in turn; then what was answered is looked for in the streams.
 
 import autocannon from "autocannon";
-import { chooser, type KnownDevices } from "./devices.ts";
 
 export interface HttpPlan {
   /** HOST:PORT of the broker's HTTP. */
   readonly at: string;
   readonly connections: number;
   readonly payloadBytes: number;
-  /** New devices in turn; or devices that are known, picked at random, whose streams hold more than this run's. */
-  readonly devices: number | KnownDevices;
+  readonly devices: number;
   readonly seconds: number;
   /** The floor of HTTP stores nothing: nothing is looked for afterwards. */
   readonly stores: boolean;
@@ -29,9 +27,9 @@ export interface HttpResult {
 
 const ASKED_AT_ONCE = 50;
 
-export async function runHttpLoad(plan: HttpPlan): Promise<HttpResult> {
+/** @param answered called when the last publish was answered, before they are looked for */
+export async function runHttpLoad(plan: HttpPlan, { answered: told }: { readonly answered?: () => void } = {}): Promise<HttpResult> {
   const run = `http-${Date.now().toString(36)}`;
-  const device = chooser(run, plan.devices);
   let sent = 0;
   const options: autocannon.Options = {
     url: `http://${plan.at}`,
@@ -44,7 +42,7 @@ export async function runHttpLoad(plan: HttpPlan): Promise<HttpResult> {
         body: JSON.stringify("x".repeat(plan.payloadBytes - 2)),
         setupRequest(request) {
           sent += 1;
-          return { ...request, path: `/v1/devices/${device(sent)}/messages`, headers: { ...request.headers, "idempotency-key": `${run}-${sent}` } };
+          return { ...request, path: `/v1/devices/${run}-${sent % plan.devices}/messages`, headers: { ...request.headers, "idempotency-key": `${run}-${sent}` } };
         },
       },
     ],
@@ -53,9 +51,10 @@ export async function runHttpLoad(plan: HttpPlan): Promise<HttpResult> {
     const instance = autocannon(options, (error: Error | null, end) => (error === null ? resolve(end) : reject(error)));
     if (process.stderr.isTTY) showProgress(instance, plan.seconds, () => sent);
   });
+  told?.();
 
   const answered = result["2xx"];
-  const found = plan.stores && typeof plan.devices === "number" ? await countStored(plan.at, run, plan.devices) : answered;
+  const found = plan.stores ? await countStored(plan.at, run, plan.devices) : answered;
   if (found < answered || found > answered + result.errors + plan.connections) throw new Error(`${answered} publishes were answered and ${found} are stored.`);
   return {
     perSecond: answered / result.duration,

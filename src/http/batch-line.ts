@@ -17,13 +17,15 @@ export interface BatchLine extends GivenMessage {
 /** @throws BellhopError `bad_request`, saying which field is wrong */
 export function batchLine(text: string, trace: string | undefined): BatchLine {
   const fields = parsed(text);
-  for (const name of Object.keys(fields)) if (!FIELDS.includes(name)) throw bad(`${JSON.stringify(name)} is not a field of a line; there are ${FIELDS.join(", ")}.`);
+  for (const name in fields) if (!FIELDS.includes(name)) throw bad(`${JSON.stringify(name)} is not a field of a line; there are ${FIELDS.join(", ")}.`);
   const device = fields["device"];
   if (typeof device !== "string" || !isDeviceId(device)) throw bad(`device must be an id of ${DEVICE_ID_RULE}.`);
   const key = stringOf(fields, "key");
   const contentType = stringOf(fields, "contentType");
   if (contentType !== undefined && !/^[\x20-\x7e]+$/.test(contentType)) throw bad("contentType must have visible ASCII characters.");
-  return { device, key: key === undefined ? undefined : keyOf(key, "key"), ...payloadOf(fields, contentType), expiry: expiryOfLine(fields["expires"]), trace, headers: headersOf(fields["headers"]) };
+  const content = contentOf(fields, contentType);
+  const expiry = expiryOfLine(fields["expires"]);
+  return { device, key: key === undefined ? undefined : keyOf(key, "key"), payload: content.payload, contentType: content.contentType, expiry, trace, headers: headersOf(fields["headers"]) };
 }
 
 function parsed(text: string): Record<string, unknown> {
@@ -38,7 +40,7 @@ function parsed(text: string): Record<string, unknown> {
 }
 
 /** A string is text; anything else, and whatever a JSON content type says to be JSON, is that JSON value. */
-function payloadOf(fields: Record<string, unknown>, contentType: string | undefined): { readonly payload: Buffer; readonly contentType: string | undefined } {
+function contentOf(fields: Record<string, unknown>, contentType: string | undefined): { readonly payload: Buffer; readonly contentType: string | undefined } {
   const { payload, payloadBase64 } = fields;
   if ((payload === undefined) === (payloadBase64 === undefined)) throw bad("A line has either payload or payloadBase64.");
   if (payloadBase64 !== undefined) {

@@ -34,28 +34,33 @@ const OWN_HEADER = /^[a-z0-9][a-z0-9.-]*$/;
 function carried({ contentType, trace, headers }: GivenMessage, maxBytes: number): Record<string, string> {
   const all: Record<string, string> = {};
   let total = 0;
-  const carry = (name: string, value: string): void => {
-    const bytes = Buffer.byteLength(value);
-    total += name.length + bytes;
-    if (bytes > MAX_HEADER_VALUE_BYTES) {
-      throw new BellhopError("too_large", `The header ${name} has ${bytes} bytes, the limit is ${MAX_HEADER_VALUE_BYTES}.`);
-    }
-    if (total > maxBytes) throw new BellhopError("too_large", `The headers have more than ${maxBytes} bytes (maxHeadersBytes).`);
-    all[name] = value;
-  };
-  if (contentType !== undefined) carry("content-type", contentType);
-  if (trace !== undefined) carry("traceparent", trace);
-  if (headers === undefined) return all;
+  if (contentType !== undefined) total += carry(all, "content-type", contentType);
+  if (trace !== undefined) total += carry(all, "traceparent", trace);
+  if (headers !== undefined) total += carryOwn(all, headers);
+  if (total > maxBytes) throw new BellhopError("too_large", `The headers have more than ${maxBytes} bytes (maxHeadersBytes).`);
+  return all;
+}
+
+/** @returns their bytes, here and below */
+function carryOwn(all: Record<string, string>, headers: Readonly<Record<string, string>>): number {
   const names = Object.keys(headers);
+  let total = 0;
   if (names.length > MAX_HEADERS - 2) throw new BellhopError("too_large", `A message has at most ${MAX_HEADERS - 2} headers of its own.`);
   for (const name of names) {
     const value: unknown = headers[name];
     if (name.length > MAX_HEADER_NAME_BYTES || !OWN_HEADER.test(name) || Object.hasOwn(all, name) || typeof value !== "string") {
       throw new BellhopError("bad_request", `headers: ${JSON.stringify(name)} must be a name of a-z, 0-9, "." and "-", once, and not content-type, and its value a string.`);
     }
-    carry(name, value);
+    total += carry(all, name, value);
   }
-  return all;
+  return total;
+}
+
+function carry(all: Record<string, string>, name: string, value: string): number {
+  const bytes = Buffer.byteLength(value);
+  if (bytes > MAX_HEADER_VALUE_BYTES) throw new BellhopError("too_large", `The header ${name} has ${bytes} bytes, the limit is ${MAX_HEADER_VALUE_BYTES}.`);
+  all[name] = value;
+  return name.length + bytes;
 }
 
 /** Payloads up to this size are hashed in one call, from one buffer. */

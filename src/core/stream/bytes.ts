@@ -15,13 +15,19 @@ export function utf8(text: string): Uint8Array {
 const SHORT_BYTES = 64;
 
 export function fromUtf8(bytes: Uint8Array): string {
-  if (bytes.length <= SHORT_BYTES && isAscii(bytes)) return String.fromCharCode.apply(null, bytes as unknown as number[]);
-  return FROM_UTF8.decode(bytes);
+  return shortAscii(bytes, 0, bytes.length) ?? FROM_UTF8.decode(bytes);
 }
 
-function isAscii(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i += 1) if (bytes[i]! >= 0x80) return false;
-  return true;
+/** An array for each length, used again and again: names are read by the thousand. */
+const CODES = Array.from({ length: SHORT_BYTES + 1 }, (_, length) => new Array<number>(length).fill(0));
+
+/** undefined: it is not short, or not ASCII. */
+function shortAscii(bytes: Uint8Array, start: number, length: number): string | undefined {
+  const codes = CODES[length];
+  if (codes === undefined) return undefined;
+  let seen = 0;
+  for (let i = 0; i < length; i += 1) seen |= codes[i] = bytes[start + i]!;
+  return seen < 0x80 ? String.fromCharCode.apply(null, codes) : undefined;
 }
 
 export class Writer {
@@ -99,7 +105,7 @@ export class Writer {
   /** As `take`, but the copy stands in the slab: many short ones cost less memory there. */
   takeInto(slab: Slab): Uint8Array {
     slab.reserve(this.#length);
-    slab.bytes.set(this.written, slab.start);
+    slab.bytes.set(new Uint8Array(this.#bytes.buffer, 0, this.#length), slab.start);
     this.#length = 0;
     return slab.take();
   }
@@ -181,7 +187,11 @@ export class Reader {
   }
 
   text(): string {
-    return fromUtf8(this.blob());
+    const length = this.integer();
+    const text = length <= this.#bytes.length - this.#at ? shortAscii(this.#bytes, this.#at, length) : undefined;
+    if (text === undefined) return fromUtf8(this.raw(length));
+    this.#at += length;
+    return text;
   }
 
   rest(): Uint8Array {

@@ -24,7 +24,7 @@ export class Slab {
   }
 
   take(): Uint8Array {
-    return this.bytes.subarray(this.start, this.#end);
+    return new Uint8Array(this.bytes.buffer, this.start, this.#end - this.start); // measured: `subarray` takes longer
   }
 
   /** A copy of these bytes. */
