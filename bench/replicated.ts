@@ -18,7 +18,8 @@ import { startCluster } from "./processes.ts";
 const NODES = 3;
 const CONNECTIONS = 100;
 const PAYLOAD_BYTES = 128;
-const WARM_UP_SECONDS = 3;
+/** Until the compiler has done with most of what the nodes run. */
+const WARM_UP_SECONDS = 10;
 const IN_FLIGHT = [64, 1] as const;
 /** Idle nodes are watched for so long, after they have had as long to come to rest; in milliseconds. */
 const IDLE_MS = 5000;
