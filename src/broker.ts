@@ -328,12 +328,15 @@ export function limitsOf(settings: Settings): NodeLimits {
       dampingMs: 60_000,
       leasesFreshMs: leaseMs(settings),
       repeatMs: 500,
-      plansAtOnce: 1,
+      plansAtOnce: PLANS_AT_ONCE,
       rebalanceRestMs: 5000,
     },
     beatMs: Math.min(100, suspicionMs / 5),
   };
 }
+
+/** R18: buckets whose copies are made or moved at once, in the whole cluster: each takes disk and link from those that serve. */
+const PLANS_AT_ONCE = 4;
 
 /** A lease outlives a silence that the others bear. */
 function leaseMs({ suspicionMilliseconds }: Settings): number {

@@ -32,7 +32,7 @@ export class Operator {
     return this.#membership.table;
   }
 
-  /** Moves the node's buckets to others, one at a time (C1), or lets it take copies again. @throws BellhopError `not_found`, `unsafe`, `deadline` */
+  /** Moves the node's buckets to others, a few at a time (C1), or lets it take copies again. @throws BellhopError `not_found`, `unsafe`, `deadline` */
   async drain(id: string, on: boolean): Promise<void> {
     const { incarnation, state } = this.#node(id);
     if (state === "departed") throw unsafe(`Node ${id} is departed: it holds no place that could be drained.`);

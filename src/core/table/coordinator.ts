@@ -126,7 +126,7 @@ export class Coordinator {
     const candidates = placeable(table.nodes.values()).filter((node) => alive.has(node.id));
     for (const plan of table.plans.values()) this.#advance(table, plan, now);
     this.#dropStrays(table, now);
-    if (table.plans.size < this.#settings.plansAtOnce) this.#beginNext(table, candidates, now); // R18: one bucket at a time
+    if (table.plans.size < this.#settings.plansAtOnce) this.#beginNext(table, candidates, now); // R18
     this.#plans.endRound();
   }
 

@@ -485,6 +485,31 @@ describe("proposals", () => {
     expect(proposed.slice(2)).toMatchObject([{ type: "addLearner", node: "c" }]);
   });
 
+  test("so many buckets at once as the settings say, and the next when one is done (R18)", () => {
+    const fold = begun(["a", "b"], { bucketCount: 9, copies: 1 });
+    fold.run({ type: "settings", settings: { copies: 3, minCopies: 1 } });
+    let most = 0;
+    const queue: Command[] = [];
+    const it = new Coordinator("a", 1, { ...SETTINGS, plansAtOnce: 4 }, { propose: (command) => void queue.push(command) });
+    const leases = ["a", "b"].map((node) => ({ node, incarnation: 1 }));
+    let now = 1_000_000;
+    it.leases(leases, now);
+    it.table(fold.table, now);
+    const isDone = (): boolean => fold.table.buckets.every(({ members }) => members.length === 2) && fold.table.plans.size === 0;
+    for (let turns = 0; !isDone() && turns < 1_000; turns += 1) {
+      for (const command of queue.splice(0)) fold.run(command);
+      most = Math.max(most, fold.table.plans.size);
+      it.leases(leases, (now += 20));
+      it.heard("b", [], now);
+      it.table(fold.table, now);
+      if (turns % 10 !== 9) continue; // copies take their time
+      for (const { id, epoch, learners } of fold.table.buckets) for (const { node, attempt, incarnation } of learners) fold.run({ type: "promote", bucket: id, epoch, node, attempt, incarnation });
+      for (const { bucket, series, step } of fold.table.plans.values()) if (step === 2) fold.run({ type: "retire", bucket, epoch: fold.bucket(bucket).epoch, nodes: [], series, step });
+    }
+    expect(isDone()).toBe(true);
+    expect(most).toBe(4);
+  });
+
   test("what was not wanted for a round is made at once when it is wanted again", () => {
     const made: number[] = [];
     let now = 0;
