@@ -1,6 +1,6 @@
 // Backends over HTTP, by autocannon: publishes with an idempotency key each, over many devices in turn; then what was answered is looked for in the streams.
 
-import autocannon from "autocannon";
+import type autocannon from "autocannon";
 
 export interface HttpPlan {
   /** HOST:PORT of the broker's HTTP. */
@@ -29,6 +29,7 @@ const ASKED_AT_ONCE = 50;
 
 /** @param answered called when the last publish was answered, before they are looked for */
 export async function runHttpLoad(plan: HttpPlan, { answered: told }: { readonly answered?: () => void } = {}): Promise<HttpResult> {
+  const { default: cannon } = await import("autocannon"); // here, where it is used: every command of the command line would load it
   const run = `http-${Date.now().toString(36)}`;
   let sent = 0;
   const options: autocannon.Options = {
@@ -48,7 +49,7 @@ export async function runHttpLoad(plan: HttpPlan, { answered: told }: { readonly
     ],
   };
   const result = await new Promise<autocannon.Result>((resolve, reject) => {
-    const instance = autocannon(options, (error: Error | null, end) => (error === null ? resolve(end) : reject(error)));
+    const instance = cannon(options, (error: Error | null, end) => (error === null ? resolve(end) : reject(error)));
     if (process.stderr.isTTY) showProgress(instance, plan.seconds, () => sent);
   });
   told?.();
