@@ -72,7 +72,8 @@ const address = (initial: string, what: string): TextSetting => ({
   what,
 });
 
-const file = (what: string): TextSetting => text("", /^.*$/, "a PEM file, or nothing", what);
+const PEM_FILE = "a PEM file, or nothing";
+const file = (what: string): TextSetting => text("", /^.*$/, PEM_FILE, what);
 
 /** F4: changed in the file, it is taken by SIGHUP and by the watch on the file. */
 const reloaded = <One extends Setting>(setting: One): One & { readonly reloads: true } => ({ ...setting, reloads: true });
@@ -260,6 +261,22 @@ export class ConfigError extends Error {
 }
 
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
+
+/** The files that settings name and that cannot be read, one a line. Not part of `loadSettings`: settings may be looked at where their files are not. */
+export function unreadableFiles(settings: Settings): string[] {
+  const problems: string[] = [];
+  for (const name of SETTING_NAMES) {
+    const setting: Setting = SETTINGS[name];
+    const path = settings[name];
+    if (setting.kind !== "text" || setting.form !== PEM_FILE || path === "") continue;
+    try {
+      readFileSync(String(path));
+    } catch (error) {
+      problems.push(`${name} (${path}) cannot be read: ${(error as Error).message}`);
+    }
+  }
+  return problems;
+}
 
 /** `maxPayloadBytes` → `--max-payload-bytes` */
 export function flagOf(name: string): string {

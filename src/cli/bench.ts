@@ -3,7 +3,6 @@
 import { Command } from "commander";
 
 import { SETTINGS } from "../config.ts";
-import { runHttpLoad } from "../../bench/load/http.ts";
 import { runLoad } from "../../bench/load/launch.ts";
 import type { LoadResult } from "../../bench/load/plan.ts";
 import { call } from "./call.ts";
@@ -89,8 +88,14 @@ function inWords({ perSecond, latency, generatorCpu, verified }: LoadResult): st
   ]);
 }
 
+function notInstalled(error: NodeJS.ErrnoException): never {
+  if (error.code !== "ERR_MODULE_NOT_FOUND") throw error;
+  throw new CliError("failed", "not_installed", "`bellhop bench http` is not part of an installed broker.", error.message, "run it in a clone of Bellhop: npm ci --ignore-scripts && npm run build && npx bellhop bench http --at HOST:PORT");
+}
+
 async function benchHttp(options: HttpOptions): Promise<void> {
   await call(options.at, { path: "/v1/status" });
+  const { runHttpLoad } = await import("../../bench/load/http.ts").catch(notInstalled); // autocannon is no part of an installed broker
   const result = await runHttpLoad({ at: options.at, connections: options.connections, payloadBytes: options.bytes, devices: options.devices, seconds: options.seconds, stores: true }).catch(benchFailed);
   printResult(options.output, result, () =>
     facts([

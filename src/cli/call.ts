@@ -1,4 +1,4 @@
-// Calls to a broker over HTTP: bounded retries with full jitter, never sooner than Retry-After; failures as CliErrors.
+// Calls to a broker over HTTP: bounded retries with full jitter, never sooner than Retry-After; what takes long is told; failures as CliErrors.
 
 import { request as https } from "node:https";
 import { Readable } from "node:stream";
@@ -6,7 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { CliError, exitOf, isErrorCode } from "./exit.ts";
 import { authorities } from "./options.ts";
+import { noteToPeople } from "./output.ts";
 import { apiKey } from "./secrets.ts";
+import { tlsFailure } from "./tls-failure.ts";
 
 const TRIES = 6;
 const BASE_MS = 100;
@@ -15,6 +17,8 @@ const CAP_MS = 5_000;
 const LONGEST_WAIT_MS = 30_000;
 /** Time for one try, a long poll's own wait not counted. */
 const TRY_MS = 20_000;
+/** Waited in silence; what takes longer is told. */
+const QUIET_MS = 2_000;
 
 export interface Call {
   readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -26,6 +30,8 @@ export interface Call {
   readonly accept?: readonly number[];
   /** Tried once: sent again it could not tell what the first brought about. */
   readonly once?: true;
+  /** Who calls shows by itself that it waits. */
+  readonly quiet?: true;
 }
 
 export interface Answer {
@@ -37,23 +43,28 @@ export interface Answer {
 
 /** Calls with a body are sent again as they are: give those that must not happen twice an Idempotency-Key or an If-Match. */
 export async function call(at: string, request: Call): Promise<Answer> {
+  const startedAt = performance.now();
+  const tell = request.quiet === true ? () => {} : noteToPeople;
   for (let attempt = 0; ; attempt += 1) {
     let failure: CliError;
     let retryAfterMs = 0;
-    let again = true;
+    const slow = setTimeout(() => tell(`${at} has not answered for ${QUIET_MS / 1000} s; it has ${TRY_MS / 1000} s`), QUIET_MS);
     try {
       const response = await open(at, request, AbortSignal.timeout(TRY_MS));
       const body = await bodyOf(response);
       if (response.ok || request.accept?.includes(response.status)) return { status: response.status, headers: response.headers, body };
       failure = problem(response.status, body);
-      again = failure.exit === "later";
       retryAfterMs = retryAfter(response.headers);
     } catch (error) {
       request.signal?.throwIfAborted();
-      failure = unreachable(at, error);
+      failure = await unreachable(at, error);
+    } finally {
+      clearTimeout(slow);
     }
     const wait = Math.max(retryAfterMs, jitter(attempt));
+    const again = failure.exit === "later" || failure.exit === "unreachable";
     if (!again || request.once === true || attempt + 1 >= TRIES || wait > LONGEST_WAIT_MS) throw failure;
+    if (performance.now() - startedAt + wait > QUIET_MS) tell(`${failure.code}${failure.why === "" ? "" : ` (${failure.why})`}; trying again in ${Math.ceil(wait / 1000)} s`);
     await sleep(wait, undefined, request.signal === undefined ? {} : { signal: request.signal });
   }
 }
@@ -122,7 +133,7 @@ export function problem(status: number, body: unknown): CliError {
   const exit = known === undefined ? (status >= 500 || status === 429 ? "later" : "refused") : exitOf(known);
   const what = typeof title === "string" ? title : `The broker answered ${status}.`;
   const why = typeof detail === "string" && detail !== what ? detail : "";
-  if (known === "unauthenticated") return new CliError(exit, known, what, why, "give a key with --key-file FILE or BELLHOP_KEY_FILE; the first one is in admin.key of the broker's data directory");
+  if (known === "unauthenticated") return new CliError(exit, known, what, why, "give a key with --key-file FILE or BELLHOP_KEY_FILE; the first one is in admin.key of the data directory of the node that was started first");
   if (known === "forbidden") return new CliError(exit, known, what, why, "use a key with another role: `bellhop key list`");
   if (known === "too_large") return new CliError(exit, known, what, why, "send less in one message, or start the broker with a greater --max-payload-bytes (docs/configuration.md)");
   const next = exit === "later" ? "run the same command again in a moment; `bellhop status` says what the broker waits for" : "";
@@ -132,12 +143,16 @@ export function problem(status: number, body: unknown): CliError {
 /** The parser's codes for an answer that is none: undici's, and those of node:http. */
 const NOT_HTTP = /^HPE_/;
 
-export function unreachable(at: string, error: unknown): CliError {
+/** Why a try brought no answer. What is wrong on this side, and what another try cannot mend, has another exit than `unreachable`. */
+export async function unreachable(at: string, error: unknown): Promise<CliError> {
+  if (error instanceof CliError) return error; // a secret or a file, before any connection
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = (cause as NodeJS.ErrnoException | undefined)?.code;
   if (code !== undefined && NOT_HTTP.test(code)) {
     return new CliError("unreachable", "not_http", `What answers at ${at} does not speak HTTP.`, "a broker's port for devices, 4810 by default, does not", "name its port for HTTP, 4800 by default: --at HOST:PORT");
   }
+  const ofTls = await tlsFailure(at, new URL(baseOf(at)), cause);
+  if (ofTls !== undefined) return ofTls;
   const why = code === "ECONNREFUSED" ? "nothing listens there" : cause instanceof Error ? cause.message : String(cause);
   return new CliError("unreachable", "unreachable", `No broker answers at ${at}.`, why, "start one with `bellhop start`, or name another with --at HOST:PORT");
 }

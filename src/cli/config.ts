@@ -2,10 +2,11 @@
 
 import { Command } from "commander";
 
-import { describeEffective } from "../config.ts";
+import { describeEffective, type Settings } from "../config.ts";
+import { CertificateError, readCertificates } from "../doors/certificates.ts";
 import { withExamples, withOutput, type OutputOption } from "./options.ts";
 import { printResult, table } from "./output.ts";
-import { settingsOf } from "./start.ts";
+import { checkedFiles, settingsOf, wrongSettings } from "./start.ts";
 
 interface ConfigOptions extends OutputOption {
   readonly config?: string;
@@ -19,6 +20,7 @@ export function configCommand(): Command {
   const command = new Command("config").description("check or show the settings (flags > environment > bellhop.json)");
   const check = withOutput(command.command("check")).description("exit 0 when the settings are right, else say everything that is wrong").option("--config <file>", "settings as JSON");
   withExamples(check, ["bellhop config check", "bellhop config check --config /etc/bellhop.json"]).action((options: ConfigOptions) => {
+    checkFiles(settingsOf(options.config === undefined ? {} : { config: options.config }).settings);
     const given = set(options);
     printResult(options.output, { ok: true, set: given.length }, () => `The settings are right; ${given.length} differ from their defaults.`);
   });
@@ -35,6 +37,16 @@ export function configCommand(): Command {
     );
   });
   return command;
+}
+
+/** @throws CliError for files that cannot be read, do not fit each other, or are out of their time */
+function checkFiles(settings: Settings): void {
+  try {
+    const { outOfTime } = readCertificates(checkedFiles(settings));
+    if (outOfTime.length > 0) throw wrongSettings(outOfTime);
+  } catch (error) {
+    throw error instanceof CertificateError ? wrongSettings([error.message]) : error;
+  }
 }
 
 function effective(options: ConfigOptions): ReturnType<typeof describeEffective> {

@@ -12,7 +12,7 @@ import { Table } from "../core/table/table.ts";
 import { CliError } from "./exit.ts";
 import { withExamples, withOutput, type OutputOption } from "./options.ts";
 import { note, print, printResult } from "./output.ts";
-import { settingsOf } from "./start.ts";
+import { checkedFiles, settingsOf } from "./start.ts";
 
 const FORMAT = 1;
 
@@ -70,7 +70,7 @@ function unreadable(error: unknown): never {
 }
 
 async function importLog(files: readonly string[], { output, ...flags }: ImportOptions): Promise<void> {
-  const { settings } = settingsOf({ ...flags });
+  const settings = checkedFiles(settingsOf({ ...flags }).settings);
   if (settings.cluster === "" || settings.etcd === "") throw new CliError("usage", "bad_usage", "The cluster and its etcd must be named.", "", "bellhop control import FILE --cluster NAME --etcd http://HOST:2379");
   const exports = files.map((file) => ({ file, ...parse(file) }));
   for (const { file, cluster } of exports) {

@@ -1,6 +1,6 @@
 // The picture of `bellhop status --watch`: one node's rates, connections, what waits, log and checkpoints, as lines for a terminal.
 
-import { duration, type Status } from "./health.ts";
+import { duration, ledInWords, type Status } from "./health.ts";
 import { fit, styled } from "./output.ts";
 import type { Scrape } from "./scrape.ts";
 
@@ -26,7 +26,7 @@ export function dashboard(status: Status, now: Scrape, before: Scrape, columns: 
     row("HTTP", [count(now.sum("connections", { front: "http" })), count(now.rate(before, "connections_total", { front: "http" })), count(now.sum("connections_total", { front: "http" }))]),
     "",
     fact("devices", `${count(status.devices.connected)} with a session, ${count(status.followers)} readers follow`),
-    fact("buckets", `${status.buckets.open} of ${status.buckets.total} open, ${status.buckets.led} led here`),
+    fact("buckets", ledInWords(status)),
     fact("log", `${bytes(now.sum("log_bytes"))} in ${now.sum("log_segments")} ${now.sum("log_segments") === 1 ? "file" : "files"}, ${count(now.rate(before, "log_groups_total"))} writes/s, ${bytes(now.rate(before, "log_written_bytes_total"))}/s`),
     fact("", `a write takes p50 ${times(now, before, "log_write_seconds").join(", p99 ")}`),
     fact("checkpoints", `${count(now.sum("checkpoints_total"))} written, p99 ${time(now.quantile(before, "checkpoint_seconds", 0.99))}; state ${bytes(now.sum("state_bytes"))}, ${count(status.waiting["dirty_devices"] ?? 0)} records changed since`),

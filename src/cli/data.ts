@@ -10,21 +10,20 @@ const OURS = /^(?:store-id|lock|log|control|state\.lmdb|admin\.key)(?:[.-].*)?$/
 /** What a new file system or its tools put there. */
 const NOBODYS = /^(?:lost\+found$|\.)/;
 
-/** @throws CliError where it cannot be used, and what the file system throws. */
-export function prepareData(data: string): void {
+/** True where there was no data of a node yet. @throws CliError where it cannot be used, and what the file system throws. */
+export function prepareData(data: string): boolean {
   makeDirectory(resolve(data), data);
   const names = readdirSync(data).filter((name) => !NOBODYS.test(name));
   if (names.length > 0 && !names.some((name) => OURS.test(name))) {
     throw unusable("foreign_data", `${data} holds other files and no data of a node.`, `for example ${names[0]}`);
   }
+  return names.length === 0;
 }
 
-/** One directory after the other: where none can be made (/proc), `mkdirSync` with `recursive` never comes back. */
+/** The last directory only: where the one above it is missing a disk is not mounted, or the path is misspelt. */
 function makeDirectory(path: string, data: string): void {
-  if (dirname(path) !== path) makeDirectory(dirname(path), data);
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found?.isDirectory() === true) return;
-  if (found !== undefined) throw unusable("no_directory", `${path} is a file, not a directory.`);
+  if (isDirectory(path)) return;
+  if (!isDirectory(dirname(path))) throw unusable("no_directory", `The data directory ${data} cannot be made: there is no ${dirname(path)}.`, "its disk is not mounted, or the path is misspelt; only the last directory is made");
   try {
     mkdirSync(path);
   } catch (error) {
@@ -33,6 +32,14 @@ function makeDirectory(path: string, data: string): void {
     if (code !== "ENOENT" && code !== "EINVAL" && code !== "EPERM") throw error;
     throw unusable("no_directory", `The data directory ${data} cannot be made.`, message);
   }
+}
+
+/** False where there is nothing. @throws CliError for a file */
+function isDirectory(path: string): boolean {
+  if (dirname(path) !== path && !isDirectory(dirname(path))) return false;
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found !== undefined && !found.isDirectory()) throw unusable("no_directory", `${path} is a file, not a directory.`);
+  return found !== undefined;
 }
 
 function unusable(code: string, what: string, why = ""): CliError {

@@ -144,9 +144,9 @@ function banner(nodes: readonly DevNode[], { data }: DevOptions): string {
     `${styled(process.stderr, "bold", `Bellhop ${version()}`)}: ${nodes.length} nodes are ready, data in ${data}`,
     table([["  node", "HTTP", "devices", "process"], ...rows]),
     `Try in another terminal:`,
-    `  npx bellhop simulate lamp-1 --at ${nodes.map(({ device }) => device).join(",")}`,
-    `  npx bellhop follow lamp-1 --at ${first.http}`,
-    `  npx bellhop publish lamp-1 hello --at ${last.http}`,
+    `  bellhop simulate lamp-1 --at ${nodes.map(({ device }) => device).join(",")}`,
+    `  bellhop follow lamp-1 --at ${first.http}`,
+    `  bellhop publish lamp-1 hello --at ${last.http}`,
     `  kill -9 ${first.child?.pid}        # the others take over; it comes back by itself`,
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-// bellhop follow: a device's stream as it grows, resumed by itself when the connection breaks.
+// bellhop follow: a device's stream as it grows, resumed by itself when the connection breaks or the broker ends it for now.
 
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -7,6 +7,7 @@ import { Command, InvalidArgumentError } from "commander";
 import { nearest } from "../base/near.ts";
 import { call, jitter, open, problem, retryAfter, unreachable } from "./call.ts";
 import { entryLine, type ShownEntry } from "./entry.ts";
+import type { CliError } from "./exit.ts";
 import { devicePath, withAt, withExamples, whole, type AtOption } from "./options.ts";
 import { note, print, printJson } from "./output.ts";
 import { serverEvents, type ServerEvent } from "./sse.ts";
@@ -17,7 +18,7 @@ interface FollowOptions extends AtOption {
   readonly count?: number;
 }
 
-/** Tries without an answer before it gives up; an answer starts the count anew. */
+/** Tries in a row that reach no broker before it gives up. What a broker says it cannot do now, it is asked for until it can. */
 const TRIES = 8;
 
 export function followCommand(): Command {
@@ -46,6 +47,7 @@ function types(list: string): string {
 async function follow(device: string, options: FollowOptions): Promise<void> {
   let last = options.after === undefined ? await endOf(device, options.at) : String(options.after);
   let left = options.count ?? Infinity;
+  let told = "";
   for (let failures = 0; ; failures += 1) {
     const query = new URLSearchParams({ after: last, ...(options.types === undefined ? {} : { type: options.types }) });
     let failure;
@@ -53,25 +55,34 @@ async function follow(device: string, options: FollowOptions): Promise<void> {
     try {
       const response = await open(options.at, { path: devicePath(device, `/stream?${query.toString()}`), headers: { accept: "text/event-stream" } });
       if (response.ok && response.body !== null) {
-        failures = 0;
         for await (const event of serverEvents(response.body)) {
+          if (event.event === "error") throw problem(200, parsed(event.data));
+          failures = 0;
+          told = "";
           if (event.id !== "") last = event.id;
           if (show(event, options)) left -= 1;
           if (left === 0) return void (await response.body.cancel().catch(() => undefined));
         }
-        failure = unreachable(options.at, new Error("the broker ended the stream"));
+        failure = await unreachable(options.at, new Error("the broker ended the stream"));
       } else {
         const text = await response.text();
         failure = problem(response.status, parsed(text));
         retryAfterMs = retryAfter(response.headers);
       }
     } catch (error) {
-      failure = unreachable(options.at, error);
+      failure = await unreachable(options.at, error);
     }
-    if (failures + 1 >= TRIES || (failure.exit !== "later" && failure.exit !== "unreachable")) throw failure;
-    if (failures === 0) note(`The stream broke (${failure.why || failure.message}); it goes on after offset ${last} when the broker answers.`);
+    const isGivenUp = failure.exit === "unreachable" ? failures + 1 >= TRIES : failure.exit !== "later";
+    if (isGivenUp) throw failure;
+    const words = inWords(failure);
+    if (words !== told) note(`The stream broke (${words}); it goes on after offset ${last} when the broker answers.`);
+    told = words;
     await sleep(Math.max(retryAfterMs, jitter(failures + 2)));
   }
+}
+
+function inWords({ exit, code, message, why }: CliError): string {
+  return exit === "unreachable" ? why || message : [`${code}:`, message, why].join(" ").trimEnd();
 }
 
 /** Where the stream ends now: from here on nothing is missed, even if the first connection breaks before an event came. */

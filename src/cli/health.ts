@@ -14,6 +14,11 @@ export function waitingInWords({ waiting }: Status): string {
   return some.length === 0 ? "nothing" : some.map(([name, count]) => `${name} ${count}`).join(", ");
 }
 
+/** Those that it leads but that are not open yet answer nothing: told where there are any. */
+export function ledInWords({ buckets: { led, open, total } }: Status): string {
+  return `leads ${led} of ${total}${open < led ? `, of which ${open} are open` : ""}`;
+}
+
 export function duration(seconds: number): string {
   if (seconds < 120) return `${Math.floor(seconds)} s`;
   if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;

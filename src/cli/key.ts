@@ -2,10 +2,11 @@
 
 import { Command, Option } from "commander";
 
-import { call } from "./call.ts";
+import { baseOf, call } from "./call.ts";
 import { CliError } from "./exit.ts";
 import { withAt, withExamples, withOutput, type AtOption } from "./options.ts";
 import { note, printResult, table } from "./output.ts";
+import { apiKey } from "./secrets.ts";
 
 interface Key {
   readonly name: string;
@@ -44,10 +45,16 @@ export function keyCommand(): Command {
 async function add(name: string, { at, output, role, devices, expires }: AddOptions): Promise<void> {
   const body = JSON.stringify({ name, role, devices, expires });
   const answer = await call(at, { method: "POST", path: "/v1/keys", body, once: true, accept: [409] });
-  if (answer.status === 409) throw new CliError("refused", (answer.body as { readonly code: string }).code, `There is a key named ${name} already, or as many as there may be.`, "", "bellhop key list");
+  if (answer.status === 409) throw refusal(name, answer.body as { readonly code: string; readonly title: string });
   const made = answer.body as Key & { readonly key: string };
   printResult(output, made, () => made.key);
-  note(`This is the only time that the key is shown. Send it as Authorization: Bearer …, or from here:\n  BELLHOP_KEY=… npx bellhop ${role === "read" ? "status" : "publish lamp-1 hello"}\nThe broker asks for keys where auth is required: bellhop start --auth required`);
+  note(`This is the only time that the key is shown. Send it as Authorization: Bearer …, or from here:\n  BELLHOP_KEY=… bellhop ${role === "read" ? "status" : "publish lamp-1 hello"}`);
+  if (apiKey(new URL(baseOf(at))) === undefined) note("This broker asked for no key; it does where auth is required: bellhop start --auth required");
+}
+
+function refusal(name: string, { code, title }: { readonly code: string; readonly title: string }): CliError {
+  if (code !== "exists") return new CliError("refused", code, title, "", "bellhop key list, then bellhop key remove NAME");
+  return new CliError("refused", code, `There is a key named ${name} already.`, "", `choose another name, or revoke that one: bellhop key remove ${name}`);
 }
 
 async function list({ at, output }: AtOption): Promise<void> {

@@ -1,5 +1,6 @@
 // Options that several commands share.
 
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -38,9 +39,11 @@ export function authorities(): string | undefined {
   const file = process.env["BELLHOP_CA"] ?? "";
   if (file === "") return undefined;
   try {
-    return readFileSync(file, "utf8");
+    const pem = readFileSync(file, "utf8");
+    new X509Certificate(pem); // or no certificate would be trusted, and nothing would say why
+    return pem;
   } catch (error) {
-    throw new CliError("usage", "bad_ca", `The authorities in ${file} cannot be read.`, (error as Error).message, "--ca FILE");
+    throw new CliError("usage", "bad_file", `${file} cannot be read as the authorities of a broker.`, (error as Error).message, "--ca FILE or BELLHOP_CA names a file of certificates in PEM");
   }
 }
 

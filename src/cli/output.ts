@@ -36,6 +36,18 @@ function asCalled(text: string): string {
   return process.env["npm_command"] === "exec" ? text.replace(/(?<!npx )(?<![\w./=-])bellhop (?=[a-z])/g, "npx bellhop ") : text;
 }
 
+let reader: Format = "text";
+
+/** Who reads what this process prints. */
+export function writeFor(format: Format): void {
+  reader = format;
+}
+
+/** That something takes its time: a program that reads JSON is told by the end alone. */
+export function noteToPeople(text: string): void {
+  if (reader === "text") note(text);
+}
+
 /** Control characters of a message never reach the terminal. */
 export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, (character) => `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`);

@@ -16,7 +16,7 @@ import { explainCommand } from "./explain.ts";
 import { followCommand } from "./follow.ts";
 import { inspectCommand } from "./inspect.ts";
 import { version } from "../observe/version.ts";
-import { endWithReader, reportFailure, table } from "./output.ts";
+import { endWithReader, reportFailure, table, writeFor } from "./output.ts";
 import { keyCommand } from "./key.ts";
 import { publishCommand } from "./publish.ts";
 import { recoverCommand } from "./recover.ts";
@@ -43,6 +43,7 @@ export function createProgram(): Command {
 /** Runs one command line; ends by setting the exit code of the process. */
 export async function run(argv: readonly string[]): Promise<void> {
   endWithReader();
+  writeFor(wantsJson(argv) ? "json" : "text");
   const program = createProgram();
   exitByThrowing(program);
   try {

@@ -32,8 +32,9 @@ async function recover(bucket: number, { at, output, acceptLoss, node }: Recover
 
 /** Without the word nothing is done; the refusal says what the word would mean. */
 async function whatIsLost(at: string, bucket: number): Promise<CliError> {
-  const { dark } = await readCluster(at);
+  const { dark, buckets } = await readCluster(at);
   const found = dark.buckets.find((one) => one.bucket === bucket);
+  if (found === undefined && bucket >= buckets) return new CliError("notFound", "not_found", `There is no bucket ${bucket}.`, `they are numbered from 0 to ${buckets - 1}`, "bellhop status");
   if (found === undefined) return new CliError("refused", "unsafe", `Bucket ${bucket} has a leader: there is nothing to recover.`, "", "bellhop status");
   if (found.state !== "dark") return new CliError("refused", "unsafe", `Bucket ${bucket} has no leader now, and nothing of it is lost.`, found.why);
   const lost = "every message, state document, session and key that only the lost store had; for an empty disk that is all of the bucket";

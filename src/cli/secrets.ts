@@ -57,5 +57,6 @@ function checked(secret: string, from: string, kind: SecretKind): string {
   if (secret.startsWith(`${kind}_`) && !isSecret(kind, secret)) {
     throw new CliError("usage", "bad_secret", `${from} holds ${words[kind]} that is cut or misspelt.`, "its checksum does not fit", "copy it again, or make a new one");
   }
+  if (!/^[\x21-\x7e]+$/.test(secret)) throw new CliError("usage", "bad_secret", `${from} does not hold ${words[kind]}.`, "a secret is one line of letters, digits and signs", "copy it again, or make a new one");
   return secret;
 }

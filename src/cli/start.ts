@@ -1,8 +1,8 @@
-// bellhop start: one node with everything embedded.
+// bellhop start: a node, alone or of a cluster.
 
 import { Command, Option } from "commander";
 
-import { ConfigError, describeSettings, loadSettings, SETTINGS, type LoadedSettings, type SettingName } from "../config.ts";
+import { ConfigError, describeSettings, loadSettings, unreadableFiles, type LoadedSettings, type SettingName, type Settings } from "../config.ts";
 import { BellhopError } from "../base/errors.ts";
 import type { Broker } from "../broker.ts";
 import { version } from "../observe/version.ts";
@@ -13,6 +13,7 @@ import { prepareData } from "./data.ts";
 import { CliError, EXIT } from "./exit.ts";
 import { withExamples } from "./options.ts";
 import { facts, note, styled } from "./output.ts";
+import { whatToTry } from "./try.ts";
 
 /** Shown in help; every other setting is a flag too. */
 const COMMON: readonly SettingName[] = ["node", "data", "http", "device", "zone", "logLevel"];
@@ -36,8 +37,19 @@ export function settingsOf(flags: Readonly<Record<string, string>>): LoadedSetti
     return load(flags);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new CliError("usage", "bad_settings", "The settings are wrong.", error.problems.join("\n"), "bellhop config show --effective");
+    throw wrongSettings(error.problems);
   }
+}
+
+export function wrongSettings(problems: readonly string[]): CliError {
+  return new CliError("usage", "bad_settings", "The settings are wrong.", problems.join("\n"), "bellhop config show --effective");
+}
+
+/** The same settings. @throws CliError where a file that they name cannot be read */
+export function checkedFiles(settings: Settings): Settings {
+  const problems = unreadableFiles(settings);
+  if (problems.length > 0) throw wrongSettings(problems);
+  return settings;
 }
 
 /** @throws ConfigError */
@@ -51,13 +63,15 @@ export async function start(flags: Readonly<Record<string, string>>, control?: C
   if (settings.cluster !== "" && settings.etcd === "" && control === undefined) {
     throw new CliError("usage", "no_control_log", "A node of a cluster needs the etcd that holds its control log.", "", "name it: --etcd http://HOST:2379,…; bellhop dev runs a cluster on this machine without; and without --cluster a node runs alone");
   }
+  checkedFiles(settings);
   // Loaded here and not at the top: the other commands start faster without the broker's code.
   const { startBroker } = await import("../broker.ts");
   let broker: Broker | undefined;
+  let isNew: boolean;
   const died = (error: unknown): void => die(broker, error instanceof Error ? error : new Error(String(error)));
   process.on("uncaughtException", died).on("unhandledRejection", died);
   try {
-    prepareData(settings.data);
+    isNew = prepareData(settings.data);
     broker = await startBroker(settings, { source: { read: () => load(flags).settings, files }, ...(control === undefined ? {} : { control }) });
   } catch (error) {
     throw startFailure(error, settings.data);
@@ -84,17 +98,9 @@ export async function start(flags: Readonly<Record<string, string>>, control?: C
 
   process.send?.({ http: httpAddress, device: deviceAddress }); // To a program that forked it: `dev`, the demo, the benchmarks.
   if (control !== undefined) return; // `dev` tells of all its nodes
-  const at = httpAddress === "127.0.0.1:4800" ? "" : ` --at ${httpAddress}`;
-  const deviceAt = deviceAddress === "127.0.0.1:4810" ? "" : ` --at ${deviceAddress}`;
   note(`${styled(process.stderr, "bold", `Bellhop ${version()}`)} is ready: node ${settings.node}`);
-  note(facts([["  devices", deviceAddress], ["  HTTP", `${settings.tlsCert === "" ? "http" : "https"}://${httpAddress} (its description: /openapi.json)`], ["  data", settings.data]]));
-  note(settings.auth === "required" ? tryWithCredentials(settings.data, at, deviceAt) : `Try in another terminal:\n  npx bellhop simulate lamp-1${deviceAt}\n  npx bellhop follow lamp-1${at}\n  npx bellhop publish lamp-1 hello${at}`);
-}
-
-function tryWithCredentials(data: string, at: string, deviceAt: string): string {
-  const given = data === SETTINGS.data.default ? "" : `BELLHOP_DATA=${data} `;
-  const lines = [`${given}npx bellhop device add lamp-1${at} > lamp-1.token`, `BELLHOP_TOKEN_FILE=lamp-1.token npx bellhop simulate lamp-1${deviceAt}`, `${given}npx bellhop key add backend --role publish${at}`];
-  return `Keys and tokens are required. Try in another terminal:\n${lines.map((line) => `  ${line}`).join("\n")}`;
+  note(facts([["  devices", deviceAddress], ["  HTTP", `${settings.tlsCert === "" ? "http" : "https"}://${httpAddress} (its description: /openapi.json)`], ["  data", `${settings.data}${isNew ? " (a new data directory)" : ""}`]]));
+  note(whatToTry(settings, httpAddress, deviceAddress));
 }
 
 /** What nobody caught: the state of the process is not known, what was answered is on disk (R21). */

@@ -4,9 +4,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { Command } from "commander";
 
-import { call, open } from "./call.ts";
-import { CliError } from "./exit.ts";
-import { duration, unhealthy, waitingInWords, type Status } from "./health.ts";
+import { call, open, unreachable } from "./call.ts";
+import { duration, ledInWords, unhealthy, waitingInWords, type Status } from "./health.ts";
 import { withAt, withExamples, whole, type AtOption } from "./options.ts";
 import { clusterInWords, lacks, readCluster, withProgress, type Cluster } from "./cluster-words.ts";
 import { facts, print, printJson, styled } from "./output.ts";
@@ -48,12 +47,18 @@ async function untilHealthy(options: StatusOptions): Promise<void> {
       why = [...now.why, ...lacks(cluster)];
       if (now.ready && why.length === 0) return await show(now, cluster, options);
     } catch (error) {
-      if (error instanceof CliError) throw error;
-      why = [error instanceof NotAnswered ? error.message : `no broker answers at ${options.at}`];
+      why = [error instanceof NotAnswered ? error.message : await whyUnreachable(options.at, error)];
     }
     await sleep(HEALTH_MS);
   }
   throw unhealthy(why);
+}
+
+/** @throws CliError for what no waiting mends */
+async function whyUnreachable(at: string, error: unknown): Promise<string> {
+  const failure = await unreachable(at, error);
+  if (failure.exit !== "unreachable") throw failure;
+  return `no broker answers at ${at}`;
 }
 
 class NotAnswered extends Error {}
@@ -74,7 +79,7 @@ async function show(now: Status, cluster: Cluster, options: StatusOptions): Prom
     facts([
       ["node", `${now.node} (start ${now.incarnation}), version ${now.version}, up ${duration(now.uptimeSeconds)}`],
       ["is", ready],
-      ["buckets", `${now.buckets.open} of ${now.buckets.total} open, ${now.buckets.led} led here`],
+      ["buckets", ledInWords(now)],
       ["devices", `${now.devices.connected} connected, ${now.followers} streams followed`],
       ["waiting", waitingInWords(now)],
     ]),

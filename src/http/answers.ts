@@ -12,7 +12,7 @@ const LEADER_HEADER = "bellhop-leader";
 
 export const PROBLEM_TYPE = "application/problem+json; charset=utf-8";
 
-/** Seconds after which it is worth to try again, for the codes answered with 429 and 503. */
+/** Seconds after which it is worth to try again, for the codes answered with 429 and 503, and for a lease that has to end. */
 const RETRY_AFTER_SECONDS = 1;
 const RETRY_AFTER_FULL_SECONDS = 5;
 
@@ -33,7 +33,7 @@ export function problemOf(code: ErrorCode, detail: string): Problem {
 
 export function retryAfterOf(code: ErrorCode): number | undefined {
   const { status } = ERRORS[code];
-  if (status !== 429 && status !== 503) return undefined;
+  if (status !== 429 && status !== 503 && code !== "still_running") return undefined;
   return code === "storage_full" ? RETRY_AFTER_FULL_SECONDS : RETRY_AFTER_SECONDS;
 }
 

@@ -63,9 +63,10 @@ interface MembershipOptions {
 export class Membership {
   readonly table: Table;
   incarnation = 0;
+  /** A lease that is not renewed ends after this; in milliseconds. */
+  readonly leaseMs: number;
   readonly #control: ControlLog;
   readonly #events: MembershipEvents;
-  readonly #leaseMs: number;
   readonly #keeper: Keeper | undefined;
   readonly #watch: { close(): void };
   readonly #snapshotAt: number;
@@ -84,7 +85,7 @@ export class Membership {
 
   private constructor(control: ControlLog, table: Table, events: MembershipEvents, { leaseMs, keeper }: MembershipOptions) {
     this.#control = control;
-    this.#leaseMs = leaseMs;
+    this.leaseMs = leaseMs;
     this.#keeper = keeper;
     this.table = table;
     this.#snapshotAt = table.position;
@@ -252,7 +253,7 @@ export class Membership {
 
   #keepLease(): void {
     const renew = async (): Promise<void> => {
-      await this.#control.lease(this.node, this.incarnation, this.#leaseMs);
+      await this.#control.lease(this.node, this.incarnation, this.leaseMs);
       this.alive = await this.#control.alive();
       this.heardAt = performance.now();
       this.#events.leases(this.alive);
@@ -260,7 +261,7 @@ export class Membership {
     // A lease that is not renewed in time ends; who hears nothing of it proposes nothing (R6).
     const renewAgain = (): void => void renew().catch(() => undefined);
     renewAgain();
-    this.#lease = setInterval(renewAgain, this.#leaseMs / RENEWALS);
+    this.#lease = setInterval(renewAgain, this.leaseMs / RENEWALS);
   }
 }
 

@@ -44,10 +44,12 @@ export class Operator {
     await this.#settle({ type: "drain", node: id, incarnation, on }, () => this.#table.nodes.get(id)?.state === wanted);
   }
 
-  /** Departs a node whose process has ended. @throws BellhopError `not_found`; `unsafe` while it runs, or where buckets would lack copies; `deadline` */
+  /** Departs a node whose process has ended. @throws BellhopError `not_found`; `still_running`; `unsafe` where buckets would lack copies; `deadline` */
   async remove(id: string): Promise<void> {
     const { incarnation, state } = this.#node(id);
-    if (this.#membership.alive.some((lease) => lease.node === id)) throw unsafe(`The process of node ${id} runs: drain it, stop it, then remove it.`);
+    if (this.#membership.alive.some((lease) => lease.node === id)) {
+      throw new BellhopError("still_running", `The lease of node ${id} ends ${this.#membership.leaseMs / 1000} s after its process: drain it, stop it, then remove it.`);
+    }
     const { copies } = this.#table.settings;
     const lacking = this.#table.buckets.filter((bucket) => isIn(bucket, id) && this.#others(bucket, id).length < copies);
     if (lacking.length > 0) {

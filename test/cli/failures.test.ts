@@ -11,6 +11,7 @@ import { afterAll, describe, expect, test, vi } from "vitest";
 import { freePort } from "../../bench/processes.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { EXIT } from "../../src/cli/exit.ts";
+import { Authority } from "../doors/authority.ts";
 import { bellhop, collect, start } from "./command.ts";
 
 // Each command is a process: many of them on a busy machine take their time.
@@ -43,6 +44,20 @@ describe("failures of the command line", () => {
     for (const said of ['"windw"', "BELLHOP_WINDOW", "beyond loopback", "next:"]) expect(ended.stderr).toContain(said);
     const started = await bellhop(["start", "--config", join(folder, "bellhop.json")]);
     expect(started.code).toBe(EXIT.usage.code);
+  });
+
+  test("a certificate's file that is missing, and a certificate that is over, are named", async () => {
+    const { cert, key } = new Authority(folder, "ours").issueServer(-1);
+    for (const [config, said] of [
+      [{ cluster: "lamps", etcd: "https://127.0.0.1:1", etcdCa: "nope.crt" }, "etcdCa (nope.crt) cannot be read: ENOENT"],
+      [{ tlsCert: cert, tlsKey: key }, `tlsCert (${cert}) was valid until `],
+    ] as const) {
+      writeFileSync(join(folder, "certificates.json"), JSON.stringify(config));
+      const ended = await bellhop(["config", "check", "--config", "certificates.json"], { cwd: folder });
+      expect([ended.stderr, ended.code]).toEqual([expect.stringContaining(said), EXIT.usage.code]);
+    }
+    const started = await bellhop(["start", "--peer-ca", "nope.crt", "--peer-cert", cert, "--peer-key", key]);
+    expect([started.stderr, started.code]).toEqual([expect.stringContaining("peerCa (nope.crt) cannot be read"), EXIT.usage.code]);
   });
 
   test("no broker: unreachable, with what to do next; as JSON for programs", async () => {
@@ -116,6 +131,7 @@ describe("failures of the command line", () => {
       [join(file, "data"), `error no_directory: ${file} is a file`],
       [join(folder, "photos"), "cat.jpg"],
       ["/proc/bellhop/data", "error no_directory"],
+      [join(folder, "not-mounted", "data"), `there is no ${join(folder, "not-mounted")}`],
     ] as const) {
       const ended = await bellhop(["start", "--data", data, "--http", "127.0.0.1:0", "--device", "127.0.0.1:0"]);
       expect([ended.code, ended.stderr]).toEqual([EXIT.usage.code, expect.stringContaining(said)]);

@@ -41,7 +41,7 @@ afterAll(() => {
 
 describe("the command line with a broker", () => {
   test("start says where it is and what to try next", () => {
-    for (const words of [http, device, "is ready", "bellhop simulate lamp-1", `--at ${http}`]) expect(said.stderr()).toContain(words);
+    for (const words of [http, device, "is ready", "(a new data directory)", "bellhop simulate lamp-1", `--at ${http}`]) expect(said.stderr()).toContain(words);
   });
 
   test("publish, follow, explain: one entry, once, with its offset", async () => {
@@ -96,6 +96,12 @@ describe("the command line with a broker", () => {
     const changed = await bellhop(["publish", "lines-1", "--lines", "--key", "import", "--at", http], { input: "other\nnew\n" });
     expect([changed.code, changed.stderr]).toEqual([EXIT.refused.code, expect.stringContaining("line 1 is refused: key_reused") as string]);
     expect(changed.stderr).toContain("1 stored");
+  });
+
+  test("a key of a name that is there already, a bucket that is not", async () => {
+    expect((await on("key", "add", "billing", "--role", "read")).code).toBe(0);
+    expect(await on("key", "add", "billing", "--role", "read")).toMatchObject({ code: EXIT.refused.code, stderr: expect.stringContaining("There is a key named billing already.") as string });
+    expect(await on("recover", "99")).toMatchObject({ code: EXIT.notFound.code, stderr: expect.stringContaining("There is no bucket 99.\n  why:  they are numbered from 0 to 63") as string });
   });
 
   test("state edit: the editor's text replaces the document; nothing is written where it fails or changes nothing", async () => {

@@ -19,7 +19,7 @@ test("the cluster has its nodes and what they hold", async () => {
 test("what would stop writes or lose data is refused with its reason", async () => {
   const asked = async (method: string, path: string, body?: object) => (await broker.call(method, path, body === undefined ? {} : { body: JSON.stringify(body) })).json as { code?: string; detail?: string };
   expect(await asked("POST", "/v1/nodes/n1/drain")).toMatchObject({ code: "unsafe", detail: expect.stringContaining("0 nodes to hold copies") });
-  expect(await asked("DELETE", "/v1/nodes/n1")).toMatchObject({ code: "unsafe", detail: expect.stringContaining("runs") });
+  expect(await asked("DELETE", "/v1/nodes/n1")).toMatchObject({ code: "still_running", retryable: true });
   expect(await asked("DELETE", "/v1/nodes/n7")).toMatchObject({ code: "not_found", detail: expect.stringContaining("n1") });
   expect(await asked("PATCH", "/v1/cluster", { copies: 3, minCopies: 2 })).toMatchObject({ code: "unsafe", detail: expect.stringContaining("4 buckets (0, 1, 2, 3) have fewer than 2 copies") });
   expect(await asked("PATCH", "/v1/cluster", { copies: 2 })).toMatchObject({ code: "bad_request" });

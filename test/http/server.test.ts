@@ -30,7 +30,7 @@ describe("health", () => {
     expect((await broker.call("GET", "/livez")).text).toBe("ok\n");
     const ready = await broker.call("GET", "/readyz");
     expect([ready.status, ready.text]).toEqual([200, "ok\n"]);
-    expect((await broker.call("GET", "/readyz?verbose")).text).toMatch(/^ready\nbuckets: 4 of 4 open, 4 led here\n$/);
+    expect((await broker.call("GET", "/readyz?verbose")).text).toMatch(/^ready\nleads 4 of 4 buckets, 4 of them open\n$/);
   });
 
   test("HEAD answers what GET does, without a body", async () => {

@@ -30,7 +30,7 @@ export function healthRoutes(server: Server, context: HttpContext): void {
       if (!ready) void reply.header("retry-after", 1);
       if (request.query.verbose === undefined) return reply.send(ready ? "ok\n" : "not ready\n");
       const { open, total, led } = status.buckets;
-      const lines = [ready ? "ready" : "not ready", ...why, `buckets: ${open} of ${total} open, ${led} led here`];
+      const lines = [ready ? "ready" : "not ready", ...why, `leads ${led} of ${total} buckets, ${open} of them open`];
       return reply.send(`${lines.join("\n")}\n`);
     },
   );

@@ -56,7 +56,7 @@ test("the programs of the page, in its order", async () => {
 
 test("every code of the broker that HTTP answers with stands on the page", () => {
   const named = new Set([...PAGE.slice(PAGE.indexOf("## 6.")).matchAll(/`([a-z]+(?:_[a-z]+)*)`/g)].map(([, code]) => code!));
-  const notForBackends = ["protocol", "unsupported_version", "unsafe"]; // told to devices, and to operators
+  const notForBackends = ["protocol", "unsupported_version", "unsafe", "still_running"]; // told to devices, and to operators
   expect(Object.keys(ERRORS).filter((code) => !named.has(code) && !notForBackends.includes(code))).toEqual([]);
 });
 
