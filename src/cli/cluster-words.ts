@@ -65,6 +65,8 @@ export function clusterInWords(cluster: Cluster): string {
   return parts.join("\n");
 }
 
+/** Where the word is a command's too, and means another thing there. */
+const MOVES: Readonly<Record<string, string>> = { recover: "repair" };
 const STEPS: readonly string[] = ["copies are made", "the lead moves", "old copies leave"];
 
 function plansInWords({ plans: all, learners, incomplete }: Cluster): string[] {
@@ -72,7 +74,7 @@ function plansInWords({ plans: all, learners, incomplete }: Cluster): string[] {
   const plans = incomplete === 0 ? all.filter(({ kind }) => kind !== "recover") : all;
   const lines = plans.slice(0, PLANS_TOLD).map(({ kind, bucket, step, target }) => {
     const progress = learners.filter((one) => one.bucket === bucket).map(({ node, whole, behind }) => `${node} is ${behind} entries behind${whole ? "" : ", gets the history"}`);
-    return `  ${kind} bucket ${bucket} to ${target.join(", ")}: ${[STEPS[step] ?? `step ${step}`, ...progress].join("; ")}`;
+    return `  ${MOVES[kind] ?? kind} bucket ${bucket} to ${target.join(", ")}: ${[STEPS[step] ?? `step ${step}`, ...progress].join("; ")}`;
   });
   if (plans.length > PLANS_TOLD) lines.push(`  … and ${plans.length - PLANS_TOLD} more plans`);
   return lines;

@@ -88,7 +88,7 @@ export function isJson(contentType: string): boolean {
 }
 
 function isTextual(contentType: string): boolean {
-  return isJson(contentType) || /^text\//i.test(contentType);
+  return isJson(contentType) || /^(?:text\/|application\/x-www-form-urlencoded\b)/i.test(contentType); // the latter is what `curl -d` says of any text
 }
 
 function isJsonText(text: string): boolean {

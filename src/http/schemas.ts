@@ -40,6 +40,9 @@ const problem = (description: string) => ({ description, content: { "application
 /** Added to every route's own answers. */
 export const PROBLEMS = { "4xx": problem("Refused; 429 carries Retry-After."), "5xx": problem("Not now, or a failure; 503 carries Retry-After.") };
 
+/** An answer that is plain text. */
+export const text = (description: string) => ({ description, content: { "text/plain": { schema: Type.String() } } });
+
 /** For routes that check all they take themselves: their schema is what the description tells. */
 export const checkedByRoute = () => (): true => true;
 

@@ -18,8 +18,10 @@ import { FollowerPlaces } from "./arrival.ts";
 import { EventPages } from "./event-pages.ts";
 import type { HttpContext } from "./context.ts";
 import { guarded, KeyRing } from "./auth.ts";
+import { described, page } from "./description.ts";
 import { errorHandler, PROBLEM_TYPE, problemOf, sendProblem } from "./answers.ts";
 import { httpReadings, RouteCounts } from "./counts.ts";
+import { KnownMethods } from "./methods.ts";
 import type { HttpPort } from "./port.ts";
 import { refuseUnknownParameters } from "./query.ts";
 import { RequestRates } from "./rates.ts";
@@ -142,9 +144,13 @@ async function build(context: Built): Promise<Server> {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   server.setErrorHandler(onError);
-  server.setNotFoundHandler((_request, reply) => {
+  const methods = new KnownMethods();
+  server.addHook("onRoute", ({ url, method }) => methods.add(url, [method].flat()));
+  server.setNotFoundHandler((request, reply) => {
     closeWhenStopping(context, reply);
-    void sendProblem(reply, "not_found", "GET /openapi.json tells what there is.");
+    const allowed = methods.of(request.url).join(", ");
+    if (allowed === "") void sendProblem(reply, "not_found", "There is nothing at this address; GET /openapi.json tells what there is.");
+    else void sendProblem(reply.header("allow", allowed), "bad_method", `It takes ${allowed}.`);
   });
   const ring = settings.auth === "off" ? undefined : new KeyRing(context.node.keys, settings.adminKey);
   server.addHook("onClose", async () => ring?.close());
@@ -160,29 +166,17 @@ async function build(context: Built): Promise<Server> {
     rates.take(request, reply);
     refuseForeignPages(request, settings.auth === "off");
     guard(request, reply);
-    if (isApi) refuseUnknownParameters(request);
+    if (isApi && !request.is404) refuseUnknownParameters(request);
     checkDeviceId(request);
     done();
   });
 
-  await server.register(swagger, {
-    openapi: {
-      openapi: "3.1.0",
-      info: {
-        title: "Bellhop",
-        version: context.node.status().version,
-        description: "One stream per device, on disk before it is answered, once, in order.",
-        license: { name: "Apache-2.0", identifier: "Apache-2.0" },
-      },
-      ...(settings.auth === "off" ? {} : { security: [{ key: [] }] }),
-      components: { securitySchemes: { key: { type: "http", scheme: "bearer", description: "An API key, where `auth` is `required`." } } },
-    },
-  });
+  await server.register(swagger, described(settings, context.node.status().version));
   await server.register(async (pages) => {
     pages.addHook("onRoute", (route) => {
       route.config = { ...route.config, role: "anyone" };
     });
-    await pages.register(swaggerUi, { routePrefix: "/docs" });
+    await pages.register(swaggerUi, page(settings));
   });
   await server.register(async (routes) => {
     messageRoutes(routes, context);

@@ -67,7 +67,7 @@ describe("description", () => {
   test("/openapi.json is OpenAPI 3.1 and has every call with its answers", async () => {
     const { json } = await broker.call("GET", "/openapi.json");
     expect(json.openapi).toBe("3.1.0");
-    const paths = json.paths as Record<string, Record<string, { responses: Record<string, unknown>; summary?: string }>>;
+    const paths = json.paths as Record<string, Record<string, { responses: Record<string, unknown>; summary?: string; operationId?: string; security?: object[] }>>;
     const calls = Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method} ${path}`));
     expect(calls.sort()).toEqual([
       "delete /v1/devices/{device}",
@@ -106,13 +106,20 @@ describe("description", () => {
       "put /v1/devices/{device}/publishers/{session}/messages/{series}",
       "put /v1/devices/{device}/state",
     ]);
-    expect(Object.values(paths).flatMap((methods) => Object.values(methods)).filter((call) => call.summary === undefined)).toEqual([]);
+    const described = Object.values(paths).flatMap((methods) => Object.values(methods));
+    expect(described.filter((call) => call.summary === undefined || call.responses["4XX"] === undefined)).toEqual([]);
+    const names = described.map(({ operationId }) => operationId); // what generated clients call them
+    expect(names.filter((name) => !/^[a-z]+[A-Z][A-Za-z]+$/.test(name ?? ""))).toEqual([]);
+    expect(new Set(names).size).toBe(names.length);
+    expect(JSON.stringify(json)).not.toContain("Default Response");
+    expect([json.servers, json.security, paths["/livez"]?.["get"]?.security]).toEqual([[{ url: "/", description: expect.any(String) as string }], [{}, { key: [] }], []]);
     expect(Object.keys(paths["/v1/devices/{device}/messages"]?.["post"]?.responses ?? {})).toEqual(expect.arrayContaining(["200", "201", "4XX", "5XX"]));
   });
 
   test("/docs/ shows it", async () => {
     const page = await broker.call("GET", "/docs/");
     expect([page.status, page.headers["content-type"]]).toEqual([200, expect.stringContaining("text/html")]);
+    expect(page.text).toContain("<title>Bellhop</title>");
   });
 });
 
@@ -121,8 +128,14 @@ describe("errors are problem details", () => {
     const { json } = await broker.call("GET", "/v1/devices/none");
     const page = await broker.call("GET", json.type as string);
     expect([page.status, page.text.split("\n")[0]]).toEqual([200, "unknown_device"]);
-    for (const code of Object.keys(ERRORS)) expect((await broker.call("GET", `/errors/${code}`)).text, code).toContain("What to do.");
+    for (const code of Object.keys(ERRORS)) expect((await broker.call("GET", `/errors/${code}`)).text, code).toMatch(/^[^`]*\nWhat to do\. [^`]*$/);
     expect((await broker.call("GET", "/errors/none")).status).toBe(400);
+  });
+
+  test("a method that an address does not take is 405, with those that it takes", async () => {
+    const wrong = await broker.call("DELETE", "/v1/devices/lamp-1/state?x=1");
+    expect([wrong.status, wrong.json.code, wrong.headers["allow"]]).toEqual([405, "bad_method", "GET, HEAD, PUT, PATCH"]);
+    expect((await broker.call("POST", "/v1/devices/lamp-1/nothing")).status).toBe(404);
   });
 
   test("a query parameter that is not known is refused, with what was probably meant", async () => {

@@ -10,6 +10,8 @@ export interface Broker {
   failures: number;
   /** Monotonic, in milliseconds. */
   restsUntil: number;
+  /** Its certificate was not accepted, the last time. */
+  isUntrusted: boolean;
 }
 
 export class Brokers {
@@ -23,7 +25,7 @@ export class Brokers {
    */
   constructor(given: readonly string[]) {
     if (given.length === 0) throw new TypeError("At least one broker must be named.");
-    this.#list = given.map((address) => ({ url: urlOf(address), failures: 0, restsUntil: 0 }));
+    this.#list = given.map((address) => ({ url: urlOf(address), failures: 0, restsUntil: 0, isUntrusted: false }));
     this.#current = Math.floor(Math.random() * given.length);
   }
 
@@ -38,6 +40,13 @@ export class Brokers {
 
   worked(broker: Broker): void {
     broker.failures = 0;
+    broker.isUntrusted = false;
+  }
+
+  /** True where none of the list is left whose certificate may be accepted. */
+  distrust(broker: Broker): boolean {
+    broker.isUntrusted = true;
+    return this.#list.every(({ isUntrusted }) => isUntrusted);
   }
 
   failed(broker: Broker, now: number): void {

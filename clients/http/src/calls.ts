@@ -17,7 +17,10 @@ const JSON_TYPE = /^application\/(?:[\w.-]+\+)?(?:x-)?(?:nd)?json\b/i;
 const LEADER_HEADER = "bellhop-leader";
 
 /** What concerns one broker and not the whole cluster: it rests, and the next one is asked. */
-const BROKER_ILL = new Set(["unreachable", "no_answer", "bad_answer", "stopping", "overloaded", "storage_full", "stale_table", "internal"]);
+const BROKER_ILL = new Set(["unreachable", "untrusted", "no_answer", "bad_answer", "stopping", "overloaded", "storage_full", "stale_table", "internal"]);
+
+/** What the runtimes say of a certificate; no waiting makes it another one. */
+const OF_CERTIFICATE = /certificate/i;
 
 export interface CallSettings {
   readonly brokers: readonly string[];
@@ -160,7 +163,8 @@ export class Calls {
 
   #failed(broker: Broker, error: BellhopError): BellhopError {
     if (BROKER_ILL.has(error.code)) this.#brokers.failed(broker, performance.now());
-    return error;
+    if (error.code !== "untrusted") return error;
+    return error.with({ retryable: !this.#brokers.distrust(broker) });
   }
 }
 
@@ -172,7 +176,8 @@ function noAnswer(ms: number, broker: Broker): BellhopError {
 function errorOf(error: unknown, { device, key }: Call, signal: AbortSignal): BellhopError {
   const reason: unknown = signal.aborted ? signal.reason : error;
   if (reason instanceof BellhopError) return reason.with({ device, key });
-  return clientError("unreachable", innermost(reason), { device, key, cause: reason });
+  const why = innermost(reason);
+  return clientError(OF_CERTIFICATE.test(why) ? "untrusted" : "unreachable", why, { device, key, cause: reason });
 }
 
 /** fetch says "fetch failed" and hides why in the cause. */

@@ -8,6 +8,7 @@ export type BrokerCode = ErrorCode;
 /** The client's own codes, and whether the same call may be made again. */
 const CLIENT_ERRORS = {
   unreachable: { retryable: true, what: "No connection, or it was lost before the answer." },
+  untrusted: { retryable: false, what: "The broker's certificate is not accepted." },
   no_answer: { retryable: true, what: "The broker did not answer in time." },
   bad_answer: { retryable: true, what: "The answer is not one of Bellhop's; something else stands at this address." },
   timed_out: { retryable: true, what: "The call's time is over." },

@@ -66,6 +66,7 @@ export function batchRoutes(server: Server, context: HttpContext): void {
       {
         config: { role: "publish" },
         schema: {
+          operationId: "publishMessages",
           summary: "Publish many messages",
           description:
             "NDJSON: a message a line, a result a line, in order; one line's failure stops no other. Results come while the batch is still being sent: read them meanwhile. " +

@@ -26,13 +26,14 @@ export function credentialRoutes(server: Server, context: HttpContext): void {
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "makeCredential",
         summary: "Make a token for a device",
         description:
           `The answer shows the token; afterwards only its SHA-256 is known. A device that is not known yet is made known. A device has ${MOST_CREDENTIALS} at most: ` +
           "make a second, give it to the device, remove the first. Body: `{\"name\": \"factory\"}`, or none.",
         tags: ["credentials"],
         params: DeviceParams,
-        body: Type.Unknown({ description: `\`name\`: what it is listed under; \`${DEFAULT_NAME}\` if not said.` }),
+        body: Type.Unknown({ description: `\`name\`: what it is listed under; \`${DEFAULT_NAME}\` if not said.`, examples: [{ name: "2027" }] }),
         response: { 201: Type.Object({ device: Type.String(), name: Type.String(), token: Type.String() }), ...PROBLEMS },
       },
     },
@@ -51,6 +52,7 @@ export function credentialRoutes(server: Server, context: HttpContext): void {
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "listCredentials",
         summary: "List a device's credentials, by name",
         tags: ["credentials"],
         params: DeviceParams,
@@ -66,6 +68,7 @@ export function credentialRoutes(server: Server, context: HttpContext): void {
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "revokeCredential",
         summary: "Revoke a credential: connections that came by it end",
         tags: ["credentials"],
         params: NamedParams,

@@ -30,6 +30,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "listDevices",
         summary: "List the known devices by page",
         description: "A page may hold fewer devices than `limit`, or none, and not be the last: go on until `next` is null.",
         tags: ["devices"],
@@ -59,6 +60,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "getDevice",
         summary: "A device: presence, positions, session, retention",
         tags: ["devices"],
         params: DeviceParams,
@@ -75,12 +77,13 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
       handlerTimeout,
       bodyLimit: SETTINGS_BYTES,
       schema: {
+        operationId: "putDevice",
         summary: "Make a device known, and say how much of its stream is kept",
         description: "Body: a JSON object with `retainSeconds` and `retainEntries`; one that is absent or null is the broker's. Without a body a known device keeps what it has.",
         tags: ["devices"],
         consumes: ["application/json"],
         params: DeviceParams,
-        body: Type.Unknown({ description: "`{\"retainSeconds\": 86400, \"retainEntries\": 1000}`, or nothing." }),
+        body: Type.Unknown({ description: "`{\"retainSeconds\": 86400, \"retainEntries\": 1000}`, or nothing.", examples: [{ retainSeconds: 86_400, retainEntries: 1000 }] }),
         response: { 200: Device, 201: Device, ...PROBLEMS },
       },
     },
@@ -99,6 +102,7 @@ export function deviceRoutes(server: Server, context: HttpContext): void {
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "removeDevice",
         summary: "Remove a device with its stream, state, sessions and keys",
         description: "Its connection and followers are told `removed`. Its bytes leave the log's files soon after; a device of its name begins anew at offset 1.",
         tags: ["devices"],

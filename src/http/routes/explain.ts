@@ -22,6 +22,7 @@ export function explainRoutes(server: Server, context: HttpContext): void {
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "explainDevice",
         summary: "Where a device's stream is, who leads it, and what waits for it and why",
         tags: ["devices"],
         params: DeviceParams,

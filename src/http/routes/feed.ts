@@ -23,6 +23,7 @@ export function feedRoutes(server: Server, context: HttpContext): void {
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "readFeed",
         summary: "Read or follow the entries of all devices",
         description:
           "In order within each device. With `Accept: text/event-stream` it follows. A position goes out at the end of every burst and at least once a second: " +

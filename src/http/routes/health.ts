@@ -2,13 +2,13 @@
 
 import { Type } from "@fastify/type-provider-typebox";
 import type { HttpContext } from "../context.ts";
-import { PROBLEMS, Status } from "../schemas.ts";
+import { PROBLEMS, Status, text } from "../schemas.ts";
 import type { Server } from "../server.ts";
 
 export function healthRoutes(server: Server, context: HttpContext): void {
   const { node, metrics, followers, stopping } = context;
 
-  server.get("/livez", { config: { role: "anyone" }, schema: { summary: "The process runs", tags: ["operating"] } }, async (_request, reply) =>
+  server.get("/livez", { config: { role: "anyone" }, schema: { operationId: "getLiveness", summary: "The process runs", tags: ["operating"], response: { 200: text("It does."), ...PROBLEMS } } }, async (_request, reply) =>
     reply.type("text/plain").send("ok\n"),
   );
 
@@ -17,9 +17,11 @@ export function healthRoutes(server: Server, context: HttpContext): void {
     {
       config: { role: "anyone" },
       schema: {
+        operationId: "getReadiness",
         summary: "The node takes traffic",
         tags: ["operating"],
         querystring: Type.Object({ verbose: Type.Optional(Type.String({ description: "Say what is looked at, and why it is not." })) }),
+        response: { 200: text("It does."), 503: text("It does not, for now."), ...PROBLEMS },
       },
     },
     async (request, reply) => {
@@ -35,11 +37,11 @@ export function healthRoutes(server: Server, context: HttpContext): void {
     },
   );
 
-  server.get("/metrics", { config: { role: "read" }, schema: { summary: "Metrics for Prometheus", tags: ["operating"] } }, async (_request, reply) =>
+  server.get("/metrics", { config: { role: "read" }, schema: { operationId: "getMetrics", summary: "Metrics for Prometheus", tags: ["operating"], response: { 200: text("In Prometheus's text format."), ...PROBLEMS } } }, async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.text()),
   );
 
-  const statusSchema = { summary: "The node in one view", tags: ["operating"], response: { 200: Status, ...PROBLEMS } };
+  const statusSchema = { operationId: "getStatus", summary: "The node in one view", tags: ["operating"], response: { 200: Status, ...PROBLEMS } };
   server.get("/v1/status", { config: { role: "read" }, schema: statusSchema }, async (_request, reply) => {
     const { why, ...status } = node.status();
     return reply.send({ ...status, why: [...why], followers: followers.taken });

@@ -31,12 +31,13 @@ export function keyRoutes(server: Server, { node, log, handlerTimeout }: HttpCon
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "makeKey",
         summary: "Make an API key",
         description:
           `The answer shows the key; afterwards only its SHA-256 is known. There are ${MOST_KEYS} at most. Body: ` +
           "`{\"name\": \"billing\", \"role\": \"read\", \"devices\": \"lamp-\", \"expires\": \"2030-01-31T12:00:00Z\"}`; the last two may be left out.",
         tags: ["credentials"],
-        body: Type.Unknown({ description: "`name`; `role`: read, publish (may read too) or admin; `devices`: a prefix of device ids; `expires`: a time." }),
+        body: Type.Unknown({ description: "`name`; `role`: read, publish (may read too) or admin; `devices`: a prefix of device ids; `expires`: a time.", examples: [{ name: "billing", role: "read", devices: "lamp-", expires: "2030-01-31T12:00:00Z" }] }),
         response: { 201: Type.Object({ ...Key.properties, key: Type.String() }), ...PROBLEMS },
       },
     },
@@ -54,7 +55,7 @@ export function keyRoutes(server: Server, { node, log, handlerTimeout }: HttpCon
     {
       config: { role: "admin" },
       handlerTimeout,
-      schema: { summary: "List the API keys, by name", tags: ["credentials"], response: { 200: Type.Object({ keys: Type.Array(Key) }), ...PROBLEMS } },
+      schema: { operationId: "listKeys", summary: "List the API keys, by name", tags: ["credentials"], response: { 200: Type.Object({ keys: Type.Array(Key) }), ...PROBLEMS } },
     },
     async (_request, reply) => reply.send({ keys: [...node.keys.all.values()].map(told).sort((a, b) => (a.name < b.name ? -1 : 1)) }),
   );
@@ -65,6 +66,7 @@ export function keyRoutes(server: Server, { node, log, handlerTimeout }: HttpCon
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "revokeKey",
         summary: "Revoke an API key: what lives by it ends",
         tags: ["credentials"],
         params: Type.Object({ name: Named }),

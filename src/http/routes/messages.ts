@@ -21,6 +21,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
       config: { role: "publish" },
       bodyLimit: context.settings.maxPayloadBytes,
       schema: {
+        operationId: "publishMessage",
         summary: "Publish a message to a device",
         description:
           "The body is the payload, of any content type. Answered with 201 once it is on the disk of every member; " +
@@ -28,7 +29,7 @@ export function messageRoutes(server: Server, context: HttpContext): void {
         tags: ["messages"],
         consumes: ["application/json", "text/plain", "application/octet-stream"],
         params: DeviceParams,
-        body: Type.Unknown({ description: "The payload, as it is." }),
+        body: Type.Unknown({ description: "The payload, as it is.", examples: [{ valve: "open" }] }),
         headers: Type.Object({
           "idempotency-key": Type.Optional(
             Type.String({ description: "1 to 255 visible characters; without one a retry may be stored twice." }),

@@ -82,7 +82,7 @@ const ControlEntry = Type.Object({
 export function operateRoutes(server: Server, { node, settings, log, handlerTimeout }: HttpContext): void {
   server.get(
     "/v1/cluster",
-    { config: { role: "read" }, handlerTimeout, schema: { summary: "The nodes, and what moves", tags: ["operating"], response: { 200: Cluster, ...PROBLEMS } } },
+    { config: { role: "read" }, handlerTimeout, schema: { operationId: "getCluster", summary: "The nodes, and what moves", tags: ["operating"], response: { 200: Cluster, ...PROBLEMS } } },
     async (_request, reply) => {
       const { position, nodes, plans, learners, links, ...view } = node.cluster();
       return reply.send({ ...view, position: String(position), nodes: [...nodes], plans: [...plans], learners: [...learners], dark: { ...view.dark, buckets: [...view.dark.buckets] }, links: [...links] });
@@ -95,6 +95,7 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "listBuckets",
         summary: "Where each bucket is, by page",
         tags: ["operating"],
         querystring: Type.Object({
@@ -121,6 +122,7 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "getBucketDigest",
         summary: "A digest of this node's copy of a bucket",
         description: "Copies that are applied to the same index have the same digest. It reads the bucket's whole state while nothing else runs: for checks, not for monitoring.",
         tags: ["operating"],
@@ -142,6 +144,7 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "readControlLog",
         summary: "The decisions behind the table, by page",
         description: "What is below `earliest` is in the node's archives: `bellhop inspect control`.",
         tags: ["operating"],
@@ -166,10 +169,11 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "setCluster",
         summary: "Change the cluster's settings",
         description: "`copies`: 1, 3 or 5 of each bucket; more are made, or some dropped, one bucket at a time. `minCopies`: below so many a bucket takes no writes. Either may be left out.",
         tags: ["operating"],
-        body: Type.Unknown({ description: "`{\"copies\": 3, \"minCopies\": 2}`" }),
+        body: Type.Unknown({ description: "`{\"copies\": 3, \"minCopies\": 2}`", examples: [{ copies: 3, minCopies: 2 }] }),
         response: { 200: Settings, ...PROBLEMS },
       },
     },
@@ -186,6 +190,7 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "drainNode",
         summary: "Move a node's buckets to others",
         description: "Answered when it is decided; `GET /v1/cluster` shows the node's `copies` fall to 0. Its process goes on as a gateway. A restart ends it, and so does `?cancel=true`.",
         tags: ["operating"],
@@ -209,6 +214,7 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "removeNode",
         summary: "Depart a node whose process has ended",
         description: "Refused while it runs, and while a bucket would have fewer than `copies` copies without it. It may come back: it then registers anew.",
         tags: ["operating"],
@@ -229,11 +235,12 @@ export function operateRoutes(server: Server, { node, settings, log, handlerTime
       config: { role: "admin" },
       handlerTimeout,
       schema: {
+        operationId: "recoverBucket",
         summary: "Let a dark bucket go on without what was lost",
         description: "Only where no whole copy is left. What the chosen node's copy lacks is lost for good; devices are told BROKEN and synchronise their state. Body: `{\"acceptLoss\": true, \"node\": \"n2\"}`; without `node` its last member.",
         tags: ["operating"],
         params: Type.Object({ bucket: Type.Integer({ minimum: 0, maximum: 65_535 }) }),
-        body: Type.Unknown({ description: "`acceptLoss`: true; `node`: whose copy is kept." }),
+        body: Type.Unknown({ description: "`acceptLoss`: true; `node`: whose copy is kept.", examples: [{ acceptLoss: true, node: "n2" }] }),
         response: { 200: Type.Object({ bucket: Type.Integer(), node: Type.String(), epoch: Type.Integer(), generation: Type.Integer() }), ...PROBLEMS },
       },
     },

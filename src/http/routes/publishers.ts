@@ -50,6 +50,7 @@ export function publisherRoutes(server: Server, context: HttpContext): void {
         done();
       },
       schema: {
+        operationId: "openSession",
         summary: "Open a session for a series of one's own",
         description: "Or join on to it again: the same publisher and nonce give the same session, and `next` tells where to go on. A newer nonce takes the session over.",
         tags: ["publishers"],
@@ -109,6 +110,7 @@ export function publisherRoutes(server: Server, context: HttpContext): void {
         publish(request, reply, new BellhopError("too_large", `The payload has more than ${settings.maxPayloadBytes} bytes (maxPayloadBytes).`)).catch((failure: unknown) => void (reply as FastifyReply).send(failure));
       },
       schema: {
+        operationId: "publishNumbered",
         summary: "Publish under a number of one's own series",
         description:
           "The body is the payload, of any content type. 201 once it is on the disk of every member, 200 for a number that was stored before, 409 with `expected` where another number is the next. " +
@@ -116,7 +118,7 @@ export function publisherRoutes(server: Server, context: HttpContext): void {
         tags: ["publishers"],
         consumes: ["application/json", "text/plain", "application/octet-stream"],
         params: SeriesParams,
-        body: Type.Unknown({ description: "The payload, as it is." }),
+        body: Type.Unknown({ description: "The payload, as it is.", examples: [{ valve: "open" }] }),
         headers: Type.Object({ "bellhop-expires": Type.Optional(Type.String({ description: "As for a publish with a key." })) }),
         response: { 200: Numbered, 201: Numbered, ...PROBLEMS },
       },
@@ -130,6 +132,7 @@ export function publisherRoutes(server: Server, context: HttpContext): void {
       handlerTimeout,
       config: { role: "publish" },
       schema: {
+        operationId: "askNumber",
         summary: "Is this number stored?",
         description: "As of `position`, by a leader that has made sure that it still leads. `void`: the number was spent on nothing, for its content was refused.",
         tags: ["publishers"],
@@ -150,6 +153,7 @@ export function publisherRoutes(server: Server, context: HttpContext): void {
       handlerTimeout,
       config: { role: "publish" },
       schema: {
+        operationId: "askKey",
         summary: "Is this key stored?",
         description: "`absent`: not stored as of `position`, or forgotten since (keyRetentionSeconds).",
         tags: ["messages"],

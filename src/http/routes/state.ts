@@ -39,6 +39,7 @@ export function stateRoutes(server: Server, context: HttpContext): void {
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "getState",
         summary: "Read a device's state",
         tags: ["state"],
         params: DeviceParams,
@@ -68,11 +69,12 @@ export function stateRoutes(server: Server, context: HttpContext): void {
         handlerTimeout,
         bodyLimit: DOCUMENT_BYTES,
         schema: {
+          operationId: how === "put" ? "replaceState" : "patchState",
           summary: how === "put" ? "Replace a state document" : "Change a state document by a merge patch (RFC 7396)",
           tags: ["state"],
           consumes: how === "put" ? ["application/json"] : ["application/merge-patch+json", "application/json"],
           params: DeviceParams,
-          body: Type.Unknown({ description: "A JSON object: the document, or the patch." }),
+          body: Type.Unknown({ description: "A JSON object: the document, or the patch.", examples: [{ pressure: 2, mode: "auto" }] }),
           querystring: WhichQuery,
           headers: Conditions,
           response: { 200: Changed, ...PROBLEMS },

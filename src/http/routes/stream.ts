@@ -50,6 +50,7 @@ export function streamRoutes(server: Server, context: HttpContext): void {
       config: { role: "read" },
       handlerTimeout,
       schema: {
+        operationId: "readStream",
         summary: "Read or follow a device's stream",
         description:
           "Entries in order. With `Accept: text/event-stream` it follows: `id` is a position for Last-Event-ID, " +

@@ -33,6 +33,18 @@ test("one call has one key and one body for all its attempts: lost connections, 
   expect(new Set(server.asked.map(({ body }) => body))).toEqual(new Set(['{"on":true}']));
 });
 
+test("a certificate that is not accepted ends a call at once, where no other broker is left to ask", async () => {
+  let asked = 0;
+  const distrusting = (): Promise<Response> => {
+    asked += 1;
+    return Promise.reject(new TypeError("fetch failed", { cause: new Error("self-signed certificate in certificate chain") }));
+  };
+  const one = await failure(client({}, { fetch: distrusting }).publish("d1", "a"));
+  expect([one.code, one.retryable, asked]).toEqual(["untrusted", false, 1]);
+  const two = await failure(client({}, { brokers: [server.url, "https://127.0.0.1:1"], fetch: distrusting }).publish("d1", "a"));
+  expect([two.code, two.retryable, asked]).toEqual(["untrusted", false, 3]);
+});
+
 test("two calls have different keys; a given one is taken", async () => {
   server.always(stored("1"));
   const bellhop = client();
@@ -90,13 +102,15 @@ test("Retry-After in seconds and as a date", () => {
 });
 
 test("an attempt without an answer is given up, and the next one is made", async () => {
-  server.script(silence, stored("4", true));
+  server.script(silence);
+  server.always(stored("4", true)); // on a loaded machine it may take more attempts than one
   expect(await client({ attemptMs: 50 }).publish("d1", "x")).toMatchObject({ offset: "4", duplicate: true });
 });
 
 test("an answer whose end does not come is given up too", async () => {
   const half: Script = (response) => void response.writeHead(201, { "content-type": "application/json" }).write('{"device":"d1","off');
-  server.script(half, stored("4", true));
+  server.script(half);
+  server.always(stored("4", true)); // on a loaded machine it may take more attempts than one
   expect(await client({ attemptMs: 50 }).publish("d1", "x")).toMatchObject({ offset: "4" });
 });
 
