@@ -2,6 +2,7 @@
 
 import { Agent, request } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { chooser, type KnownDevices } from "./devices.ts";
 
 export interface BatchPlan {
   /** HOST:PORT of the broker's HTTP. */
@@ -10,7 +11,8 @@ export interface BatchPlan {
   /** Messages of one batch. */
   readonly lines: number;
   readonly payloadBytes: number;
-  readonly devices: number;
+  /** New devices in turn; or devices that are known, picked at random. */
+  readonly devices: number | KnownDevices;
   readonly seconds: number;
 }
 
@@ -33,6 +35,7 @@ export async function runBatchLoad(plan: BatchPlan): Promise<BatchResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: plan.connections });
   const started = performance.now();
   const end = started + plan.seconds * 1000;
+  const device = chooser(run, plan.devices);
   let sent = 0;
   let stored = 0;
   let refused = 0;
@@ -42,7 +45,7 @@ export async function runBatchLoad(plan: BatchPlan): Promise<BatchResult> {
       const lines = again;
       while (lines.length < plan.lines && performance.now() < end) {
         sent += 1;
-        lines.push(`{"device":"${run}-${sent % plan.devices}","payload":"${payload}","key":"${run}-${sent}"}`);
+        lines.push(`{"device":"${device(sent)}","payload":"${payload}","key":"${run}-${sent}"}`);
       }
       again = refusedOf(lines, await sendBatch(plan.at, agent, `${lines.join("\n")}\n`));
       stored += lines.length - again.length;

@@ -1,13 +1,15 @@
 // Backends over HTTP, by autocannon: publishes with an idempotency key each, over many devices in turn; then what was answered is looked for in the streams.
 
 import type autocannon from "autocannon";
+import { chooser, type KnownDevices } from "./devices.ts";
 
 export interface HttpPlan {
   /** HOST:PORT of the broker's HTTP. */
   readonly at: string;
   readonly connections: number;
   readonly payloadBytes: number;
-  readonly devices: number;
+  /** New devices in turn; or devices that are known, picked at random, whose streams hold more than this run's. */
+  readonly devices: number | KnownDevices;
   readonly seconds: number;
   /** The floor of HTTP stores nothing: nothing is looked for afterwards. */
   readonly stores: boolean;
@@ -31,6 +33,7 @@ const ASKED_AT_ONCE = 50;
 export async function runHttpLoad(plan: HttpPlan, { answered: told }: { readonly answered?: () => void } = {}): Promise<HttpResult> {
   const { default: cannon } = await import("autocannon"); // here, where it is used: every command of the command line would load it
   const run = `http-${Date.now().toString(36)}`;
+  const device = chooser(run, plan.devices);
   let sent = 0;
   const options: autocannon.Options = {
     url: `http://${plan.at}`,
@@ -43,7 +46,7 @@ export async function runHttpLoad(plan: HttpPlan, { answered: told }: { readonly
         body: JSON.stringify("x".repeat(plan.payloadBytes - 2)),
         setupRequest(request) {
           sent += 1;
-          return { ...request, path: `/v1/devices/${run}-${sent % plan.devices}/messages`, headers: { ...request.headers, "idempotency-key": `${run}-${sent}` } };
+          return { ...request, path: `/v1/devices/${device(sent)}/messages`, headers: { ...request.headers, "idempotency-key": `${run}-${sent}` } };
         },
       },
     ],
@@ -55,7 +58,7 @@ export async function runHttpLoad(plan: HttpPlan, { answered: told }: { readonly
   told?.();
 
   const answered = result["2xx"];
-  const found = plan.stores ? await countStored(plan.at, run, plan.devices) : answered;
+  const found = plan.stores && typeof plan.devices === "number" ? await countStored(plan.at, run, plan.devices) : answered;
   if (found < answered || found > answered + result.errors + plan.connections) throw new Error(`${answered} publishes were answered and ${found} are stored.`);
   return {
     perSecond: answered / result.duration,

@@ -8,9 +8,17 @@ const HEAD_BYTES = 8;
 /** Greatest batch that is taken: more than one message of the greatest size that a replica sends. */
 export const BATCH_BYTES_MAX = 64 * 1024 * 1024;
 
-/** A batch with its head in front, in one buffer. */
-export function frameBatch(messages: Uint8Array): Buffer {
-  const batch = Buffer.allocUnsafe(HEAD_BYTES + messages.length);
+/** A buffer made for a batch has room for this at least, so that it serves many. */
+const LEAST_BYTES = 64 * 1024;
+
+/**
+ * A batch with its head in front, in one buffer.
+ * @param spare where the batch is made, if it has the room: nobody needs what is in it any more
+ */
+export function frameBatch(messages: Uint8Array, spare?: Buffer): Buffer {
+  const bytes = HEAD_BYTES + messages.length;
+  const room = spare !== undefined && spare.length >= bytes ? spare : Buffer.allocUnsafeSlow(Math.max(LEAST_BYTES, 2 ** Math.ceil(Math.log2(bytes))));
+  const batch = room.length === bytes ? room : Buffer.from(room.buffer, 0, bytes);
   batch.writeUInt32BE(messages.length, 0);
   batch.writeUInt32BE(crc32(messages), 4);
   batch.set(messages, HEAD_BYTES);

@@ -63,7 +63,7 @@ export function writeReplica(to: Writer, message: PeerMessage): void {
     case "append":
       writeHeader(to.u8(TYPE.append), message);
       to.integer(message.prev).integer(message.prevEpoch).integer(message.commit).integer(message.round);
-      to.raw(encodedOnce(message.entries));
+      to.raw(encodeEntries(message.entries));
       return;
     case "appended":
       writeHeader(to.u8(TYPE.appended), message);
@@ -212,9 +212,15 @@ function readHeader(reader: Reader, { node, incarnation }: GatewayId): PeerHeade
 // Entries: their count, then for each [kind][index, epoch and time as rises over the entry before][length][payload].
 
 const entriesOut = new Writer();
+/** What stands in it. */
+let encoded: readonly Entry[] | undefined;
 const MAX_KIND = Math.max(...Object.values(ENTRY_KIND));
 
+/** Good until the next call. The same entries go to each follower, one after the other: encoded for the first of them only. */
 function encodeEntries(entries: readonly Entry[]): Uint8Array {
+  if (entries === encoded) return entriesOut.written;
+  encoded = undefined;
+  entriesOut.clear();
   entriesOut.integer(entries.length);
   let index = 0;
   let epoch = 0;
@@ -223,19 +229,8 @@ function encodeEntries(entries: readonly Entry[]): Uint8Array {
     entriesOut.u8(entry.kind).integer(entry.index - index).integer(entry.epoch - epoch).integer(entry.time - time).blob(entry.payload);
     ({ index, epoch, time } = entry);
   }
-  return entriesOut.take();
-}
-
-/** The same entries go to each follower, one after the other: encoded for the first of them only. */
-const NO_ENTRIES = encodeEntries([]);
-let encoded: { readonly first: Entry; readonly last: Entry; readonly bytes: Uint8Array } | undefined;
-
-function encodedOnce(entries: readonly Entry[]): Uint8Array {
-  const first = entries[0];
-  const last = entries.at(-1);
-  if (first === undefined || last === undefined) return NO_ENTRIES;
-  if (encoded?.first !== first || encoded.last !== last) encoded = { first, last, bytes: encodeEntries(entries) };
-  return encoded.bytes;
+  encoded = entries;
+  return entriesOut.written;
 }
 
 function readEntries(reader: Reader): Entry[] {

@@ -14,6 +14,9 @@ const CROWDED_BYTES = 32 * 1024 * 1024;
 const OVERFULL_BYTES = 2 * CROWDED_BYTES;
 /** Bytes gathered in a turn before they are handed to the socket early. */
 const BATCH_BYTES = 1024 * 1024;
+/** Buffers that batches went out from, kept for the next ones, and the greatest that is. */
+const SPARES = 2;
+const SPARE_BYTES = 2 * BATCH_BYTES;
 
 export interface LinkEvents {
   /** The other end is who it should be; messages may follow, and may be sent. Throws a LinkError to refuse. */
@@ -31,6 +34,7 @@ export class Link {
   readonly #events: LinkEvents;
   readonly #batches = new BatchReader(HELLO_BYTES_MAX);
   readonly #out = new Writer();
+  readonly #spares: Buffer[] = [];
   /** Of the batch that is being written. */
   readonly run = new PublishRun();
   #peer: GatewayId | undefined;
@@ -76,13 +80,18 @@ export class Link {
 
   flush(): void {
     if (this.#out.length === 0) return;
-    const batch = frameBatch(this.#out.written);
+    const batch = this.#closed ? undefined : frameBatch(this.#out.written, this.#spares.pop());
     this.#out.clear();
     this.run.clear();
-    if (this.#closed) return;
+    if (batch === undefined) return;
     this.bytesOut += batch.length;
-    this.#socket.write(batch);
+    this.#socket.write(batch, () => this.#spare(batch));
     if (this.waiting > OVERFULL_BYTES) this.close(`${this.waiting} bytes wait for it`);
+  }
+
+  /** The socket has taken the batch. */
+  #spare({ buffer }: Buffer): void {
+    if (this.#spares.length < SPARES && buffer.byteLength <= SPARE_BYTES) this.#spares.push(Buffer.from(buffer));
   }
 
   close(why: string): void {

@@ -187,6 +187,7 @@ test("the client is told that its token is wrong, and does not come again", asyn
   expect(await published).toMatchObject({ code: "unauthenticated" });
   expect(states.filter((state) => state === "connecting").length).toBeLessThanOrEqual(1);
   await device.close();
+  expect((await stopped)?.message).toBe("unauthenticated: The token is not one of this device.");
 });
 
 test("a REFUSE or ACK of B's series never reaches A", async () => {

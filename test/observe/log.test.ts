@@ -24,6 +24,13 @@ describe("log", () => {
     const told = lines.map((line) => JSON.parse(line) as Record<string, unknown>).map(({ at, more }) => [at, more]);
     expect(told).toEqual([[0, undefined], [10_000, 2], [20_000, 1]]);
   });
+
+  test("or as seldom as its writer says", () => {
+    const lines: string[] = [];
+    const seldom = new SeldomLog(createLog("info", "n1", { write: (line: string) => void lines.push(line) }), 60_000);
+    for (const now of [0, 10_000, 59_999, 60_000]) seldom.write("warn", { code: "loop_blocked", at: now }, "late", now);
+    expect(lines.map((line) => (JSON.parse(line) as { at: number }).at)).toEqual([0, 60_000]);
+  });
 });
 
 describe("the watch of the event loop", () => {

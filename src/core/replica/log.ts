@@ -3,14 +3,8 @@
 import { assert } from "../../base/assert.ts";
 import { Ring } from "../../base/ring.ts";
 import type { Entry } from "../entry.ts";
+import { entryBytes, Resident } from "./resident.ts";
 import type { EpochStart, Ticket } from "./types.ts";
-
-/** What an entry costs in memory and in a message beside its payload, about. */
-const ENTRY_OVERHEAD_BYTES = 64;
-
-export function entryBytes(entry: Entry): number {
-  return entry.payload.length + ENTRY_OVERHEAD_BYTES;
-}
 
 export interface LogStart {
   readonly floor: number;
@@ -37,11 +31,11 @@ export class LogView {
   durableTo: number;
   /** No entry was written with a greater time (R32). */
   lastTime: number;
-  residentBytes = 0;
   #epochs: EpochStart[];
-  /** Entries `#first` … `last` are in memory, each at its index modulo the length, a power of two. */
-  #slots: (Entry | undefined)[] = new Array<Entry | undefined>(16);
-  #first: number;
+  /** Entries … `last`. */
+  readonly #resident: Resident;
+  /** What `batch` answered last, until the log changes. */
+  #batch: readonly Entry[] = NO_ENTRIES;
   readonly #writes = new Ring<Write>();
   #newest: Write | undefined;
 
@@ -52,7 +46,11 @@ export class LogView {
     this.durableTo = start.last; // R23: recovery has proved it synced
     this.lastTime = start.time;
     this.#epochs = epochsWithBase(start);
-    this.#first = start.last + 1;
+    this.#resident = new Resident(start.last + 1);
+  }
+
+  get residentBytes(): number {
+    return this.#resident.bytes;
   }
 
   get epochs(): readonly EpochStart[] {
@@ -85,29 +83,46 @@ export class LogView {
 
   /** The entry, if it is in memory. */
   get(index: number): Entry | undefined {
-    return index >= this.#first && index <= this.last ? this.#slots[index & (this.#slots.length - 1)] : undefined;
+    return this.#resident.get(index);
+  }
+
+  isResident(index: number): boolean {
+    return this.#resident.has(index);
+  }
+
+  /** Entries from `from` on, which is in memory, as many as `bytes` hold and one in any case. The same array again until the log changes: what goes to each follower is made once. */
+  batch(from: number, bytes: number): readonly Entry[] {
+    if (this.#batch[0]?.index === from) return this.#batch;
+    const entries: Entry[] = [];
+    let sum = 0;
+    for (let index = from; index <= this.last; index += 1) {
+      const entry = this.#resident.get(index)!;
+      sum += entryBytes(entry);
+      if (entries.length > 0 && sum > bytes) break;
+      entries.push(entry);
+    }
+    this.#batch = entries;
+    return entries;
   }
 
   /** Adds the entry after the last one, written under `ticket`. */
   add(entry: Entry, ticket: Ticket): void {
-    assert(entry.index === this.last + 1, "entries follow one another without a hole");
     if (entry.epoch !== this.lastEpoch) {
       assert(entry.epoch > this.lastEpoch, "epochs rise along the log");
       this.#epochs.push({ epoch: entry.epoch, first: entry.index });
     }
-    if (entry.index - this.#first === this.#slots.length) this.#grow();
-    this.#slots[entry.index & (this.#slots.length - 1)] = entry;
+    this.#resident.add(entry);
+    this.#batch = NO_ENTRIES;
     this.last = entry.index;
-    this.residentBytes += entryBytes(entry);
     if (entry.time > this.lastTime) this.lastTime = entry.time;
     this.#wrote(entry.index, ticket);
   }
 
   /** Takes off every entry from `index` on: a write at `index` follows and takes their place in the file (R24). */
   truncate(index: number): void {
-    for (let i = Math.max(index, this.#first); i <= this.last; i += 1) this.#take(i);
+    this.#resident.cut(index);
+    this.#batch = NO_ENTRIES;
     this.last = index - 1;
-    this.#first = Math.min(this.#first, index);
     while (this.#epochs.length > 0 && this.#epochs.at(-1)!.first >= index) this.#epochs.pop();
     // What is not durable yet may still become so, but never stands for what is written in its place.
     this.durableTo = Math.min(this.durableTo, this.last);
@@ -119,13 +134,13 @@ export class LogView {
 
   /** Everything makes way for a snapshot (R24). */
   reset(start: LogStart, ticket: Ticket): void {
-    for (let i = this.#first; i <= this.last; i += 1) this.#take(i);
+    this.#resident.restart(start.last + 1);
+    this.#batch = NO_ENTRIES;
     this.#writes.clear();
     this.#newest = undefined;
     this.floor = start.floor;
     this.base = start.base;
     this.last = start.last;
-    this.#first = start.last + 1;
     this.#epochs = epochsWithBase(start);
     this.lastTime = Math.max(this.lastTime, start.time);
     this.durableTo = 0;
@@ -152,10 +167,7 @@ export class LogView {
 
   /** Forgets the oldest entries in memory, up to `index`, while they are more than `bytes`. */
   release(index: number, bytes: number): void {
-    while (this.residentBytes > bytes && this.#first <= index) {
-      this.#take(this.#first);
-      this.#first += 1;
-    }
+    this.#resident.release(index, bytes);
   }
 
   #wrote(index: number, ticket: Ticket): void {
@@ -168,19 +180,9 @@ export class LogView {
     this.#newest = { ticket, index };
     this.#writes.push(this.#newest);
   }
-
-  #take(index: number): void {
-    const slot = index & (this.#slots.length - 1);
-    this.residentBytes -= entryBytes(this.#slots[slot]!);
-    this.#slots[slot] = undefined;
-  }
-
-  #grow(): void {
-    const slots = new Array<Entry | undefined>(this.#slots.length * 2);
-    for (let i = this.#first; i <= this.last; i += 1) slots[i & (slots.length - 1)] = this.get(i);
-    this.#slots = slots;
-  }
 }
+
+const NO_ENTRIES: readonly Entry[] = [];
 
 /** The epochs of floor … last; where the base's own is not among them, it stands in front. */
 function epochsWithBase(start: LogStart): EpochStart[] {

@@ -6,7 +6,7 @@ import type { Entry } from "../entry.ts";
 import type { Member } from "../table/commands.ts";
 import type { Copy } from "./copy.ts";
 import { Lag } from "./lag.ts";
-import { entryBytes } from "./log.ts";
+import { entryBytes } from "./resident.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { PeerBody } from "./types.ts";
 
@@ -178,19 +178,11 @@ export class Peer {
     const { copy } = this.#leadership;
     const { log, limits } = copy;
     if (this.#next < log.floor) return this.ask(), false; // what it needs is forgotten
-    if (this.#next <= log.last && log.get(this.#next) === undefined) {
+    if (this.#next <= log.last && !log.isResident(this.#next)) {
       copy.load({ peer: this.node }, this.#next, log.last);
       return false;
     }
-    const entries: Entry[] = [];
-    let bytes = 0;
-    for (let index = this.#next; index <= log.last; index += 1) {
-      const entry = log.get(index)!;
-      bytes += entryBytes(entry);
-      if (entries.length > 0 && bytes > limits.appendBytes) break;
-      entries.push(entry);
-    }
-    this.#append(entries);
+    this.#append(log.batch(this.#next, limits.appendBytes));
     return true;
   }
 

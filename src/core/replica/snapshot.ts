@@ -2,8 +2,8 @@
 
 import type { Entry } from "../entry.ts";
 import type { Copy } from "./copy.ts";
-import { entryBytes } from "./log.ts";
 import type { Peer } from "./peer.ts";
+import { entryBytes } from "./resident.ts";
 import type { EpochStart, Message } from "./types.ts";
 
 export class Snapshot {
