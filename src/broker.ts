@@ -13,16 +13,17 @@ import type { ControlLog } from "./control/port.ts";
 import type { NodeLimits } from "./core/node.ts";
 import { DevicePort } from "./device/port.ts";
 import { startDeviceServer } from "./device/server.ts";
+import { readPeerCertificates } from "./doors/certificates.ts";
 import { Reloader } from "./doors/reload.ts";
 import { firstKey } from "./http/first-key.ts";
 import { HttpPort } from "./http/port.ts";
 import { startHttpServer } from "./http/server.ts";
 import { RunningNode } from "./node/node.ts";
-import { createLog, type Log } from "./observe/log.ts";
+import { createLog, RepeatedLog, type Log } from "./observe/log.ts";
 import { LoopWatch } from "./observe/loop.ts";
 import { createMetrics, together, type Reading, type Readings } from "./observe/metrics.ts";
 import { version } from "./observe/version.ts";
-import { Links, type LinksTls } from "./peer/links.ts";
+import { Links } from "./peer/links.ts";
 import { StorageError } from "./storage/errors.ts";
 import { openStorage } from "./storage/open.ts";
 import type { LogEvents } from "./storage/port.ts";
@@ -86,6 +87,7 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
   const failed = options.failed ?? ((error: Error) => exitWith(log, error, settings.data));
   const source = options.source ?? { read: () => settings, files: [] };
   const ports: Ports = {};
+  const linkTroubles = new RepeatedLog(log); // over all incarnations: one that nobody reaches starts anew again and again
   let bound = settings;
   let closed = false;
   let anew: Promise<void> | undefined;
@@ -99,7 +101,7 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
         log.warn({ code: "over" }, `this incarnation is over: ${why}; the node starts anew`);
         if (isRunning) anew = startAnew();
       };
-      const incarnation = await startIncarnation(bound, log, source, { failed, control: options.control, over, ports });
+      const incarnation = await startIncarnation(bound, log, source, { failed, control: options.control, over, ports, linkTroubles });
       isRunning = true;
       if (whyOver === undefined) return incarnation;
       await incarnation.abandon(); // it was over before it was ready
@@ -150,9 +152,11 @@ export async function startBroker(settings: Settings, options: BrokerOptions = {
 
 async function startIncarnation(
   settings: Settings, log: Log, source: SettingsSource,
-  { failed, over, control: given, ports }: { failed: (error: Error) => void; over: (why: string) => void; control: ControlLog | undefined; ports: Ports },
+  { failed, over, control: given, ports, linkTroubles }:
+  { failed: (error: Error) => void; over: (why: string) => void; control: ControlLog | undefined; ports: Ports; linkTroubles: RepeatedLog },
 ): Promise<Incarnation> {
   const isAlone = settings.cluster === "";
+  const peerCertificates = isAlone ? undefined : readPeerCertificates(settings);
   const relay = relayUntilConnected(failed);
   const directory = settings.data;
   const storage = await openStorage(directory, { segmentBytes: settings.segmentBytes, opensDamaged: !isAlone }, relay.events);
@@ -168,9 +172,9 @@ async function startIncarnation(
       cluster: settings.cluster,
       node: settings.node,
       listen: hostAndPort(settings.peer),
-      tls: peerTls(settings),
+      tls: peerCertificates,
       silentMs: leaseMs(settings),
-      log: (peer, what) => log.info({ code: "link", peer }, what),
+      log: (peer, what, isTrouble) => (isTrouble ? linkTroubles.warn({ code: "link", peer }, what) : log.info({ code: "link", peer }, what)),
     });
     if (links !== undefined) undo.unshift(() => links.close());
     const peerAddress = links === undefined ? "" : withPort(settings.peer, links.port);
@@ -271,11 +275,6 @@ export function etcdControl(settings: Settings): EtcdControl {
     cert: pem(settings.etcdCert),
     key: pem(settings.etcdKey),
   });
-}
-
-function peerTls(settings: Settings): LinksTls | undefined {
-  const [ca, cert, key] = [pem(settings.peerCa), pem(settings.peerCert), pem(settings.peerKey)];
-  return ca === undefined || cert === undefined || key === undefined ? undefined : { ca, cert, key };
 }
 
 function pem(path: string): string | undefined {

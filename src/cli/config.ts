@@ -3,7 +3,7 @@
 import { Command } from "commander";
 
 import { describeEffective, type Settings } from "../config.ts";
-import { CertificateError, readCertificates } from "../doors/certificates.ts";
+import { CertificateError, readCertificates, readPeerCertificates } from "../doors/certificates.ts";
 import { withExamples, withOutput, type OutputOption } from "./options.ts";
 import { printResult, table } from "./output.ts";
 import { checkedFiles, settingsOf, wrongSettings } from "./start.ts";
@@ -44,6 +44,7 @@ function checkFiles(settings: Settings): void {
   try {
     const { outOfTime } = readCertificates(checkedFiles(settings));
     if (outOfTime.length > 0) throw wrongSettings(outOfTime);
+    readPeerCertificates(settings);
   } catch (error) {
     throw error instanceof CertificateError ? wrongSettings([error.message]) : error;
   }

@@ -147,7 +147,7 @@ export class RunningNode implements NodeApi {
       failed: (error) => (started.node === undefined ? options.failed(error) : started.node.host.fail(error)),
       over: (why) => {
         started.node?.host.stop();
-        options.over(why);
+        options.over(options.links?.wasEverUp === false ? `${why} (it never had a link to another node: do they reach it at ${address.peer}, as advertisePeer says?)` : why);
       },
     }, { leaseMs, keeper });
     const incomplete = recovery.copies.filter((copy) => copy.incomplete).map((copy) => copy.bucket);

@@ -19,6 +19,30 @@ export function createLog(level: string, node: string, destination?: Destination
   return destination === undefined ? pino(options) : pino(options, destination);
 }
 
+/** Equal lines of a RepeatedLog come this far apart. */
+const AGAIN_MS = 60_000;
+/** Lines that a RepeatedLog knows apart. */
+const APART_MAX = 1000;
+
+/** Writes equal lines at most once a minute. */
+export class RepeatedLog {
+  readonly #log: Log;
+  readonly #toldAt = new Map<string, number>();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** @param now milliseconds of the monotonic clock */
+  warn(fields: Readonly<Record<string, unknown>>, text: string, now = performance.now()): void {
+    const line = JSON.stringify(fields) + text;
+    if (now - (this.#toldAt.get(line) ?? -Infinity) < AGAIN_MS) return;
+    for (const [other, at] of this.#toldAt) if (now - at >= AGAIN_MS || this.#toldAt.size >= APART_MAX) this.#toldAt.delete(other);
+    this.#toldAt.set(line, now);
+    this.#log.warn(fields, text);
+  }
+}
+
 /** Between two lines of a kind that could come in masses. */
 const QUIET_MS = 10_000;
 

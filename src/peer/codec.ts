@@ -11,7 +11,7 @@ import type { PeerBody, PeerHeader, PeerMessage } from "../core/replica/types.ts
 import { Reader, Writer } from "../core/stream/bytes.ts";
 import { isReadMessage, type ReadMessage } from "./reads.ts";
 
-/** The first message each way. A link is for one incarnation of each node: whoever restarts links anew. */
+/** The first message each way; the dialling end says it once more when it has taken the other's. A link is for one incarnation of each node: whoever restarts links anew. */
 export interface LinkHello {
   /** The link protocol's versions that the sender speaks. */
   readonly versions: readonly [least: number, greatest: number];
@@ -36,6 +36,8 @@ export class PublishRun {
 
 export type LinkMessage =
   | { readonly type: "hello"; readonly hello: LinkHello }
+  /** In place of a hello, or after it: the sender closes the link, and says why. */
+  | { readonly type: "refused"; readonly node: string; readonly why: string }
   | { readonly type: "beat"; readonly suspects: Beat["suspects"] }
   | { readonly type: "replica"; readonly message: PeerMessage }
   | { readonly type: "publish"; readonly bucket: number; readonly epoch: number; readonly request: HopPublish }
@@ -46,12 +48,16 @@ export type LinkMessage =
 /** Greatest and least version of what is written here. */
 export const LINK_VERSIONS = [1, 1] as const;
 
-const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10, nextPublish: 11, read: 12 } as const;
+const TYPE = { hello: 1, beat: 2, append: 3, appended: 4, history: 5, replica: 6, publish: 7, hop: 8, acked: 9, answer: 10, nextPublish: 11, read: 12, refused: 13 } as const;
 
 const packr = new Packr({ useRecords: false, int64AsType: "bigint", variableMapSize: true });
 
 export function writeHello(to: Writer, hello: LinkHello): void {
   to.u8(TYPE.hello).blob(packr.pack(hello));
+}
+
+export function writeRefused(to: Writer, node: string, why: string): void {
+  to.u8(TYPE.refused).text(node).text(why);
 }
 
 export function writeBeat(to: Writer, { suspects }: Beat): void {
@@ -134,6 +140,8 @@ function read(reader: Reader, from: GatewayId, run: PublishRun): LinkMessage {
   switch (type) {
     case TYPE.hello:
       return { type: "hello", hello: helloOf(unpacked(reader)) };
+    case TYPE.refused:
+      return { type: "refused", node: reader.text(), why: reader.text() };
     case TYPE.beat:
       return { type: "beat", suspects: textsOf(unpacked(reader)) };
     case TYPE.append: {

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { GatewayId } from "../core/hop.ts";
 import { Reader, Writer } from "../core/stream/bytes.ts";
 import { BATCH_BYTES_MAX, BatchReader, frameBatch } from "./batch.ts";
-import { LINK_VERSIONS, LinkError, PublishRun, readMessage, writeHello, type LinkHello, type LinkMessage } from "./codec.ts";
+import { LINK_VERSIONS, LinkError, PublishRun, readMessage, writeHello, writeRefused, type LinkHello, type LinkMessage } from "./codec.ts";
 
 /** Bytes that may come before the other end has said who it is. */
 const HELLO_BYTES_MAX = 4096;
@@ -19,12 +19,14 @@ const SPARES = 2;
 const SPARE_BYTES = 2 * BATCH_BYTES;
 
 export interface LinkEvents {
-  /** The other end is who it should be; messages may follow, and may be sent. Throws a LinkError to refuse. */
+  /** The other end has said who it is. Throws a LinkError to refuse. */
+  introduced(peer: GatewayId): void;
+  /** Both ends have taken each other; messages may follow, and may be sent. Throws a LinkError to refuse. */
   greeted(link: Link, peer: GatewayId): void;
   /** Bytes came from the peer. */
   signOfLife(peer: GatewayId): void;
   message(from: GatewayId, message: LinkMessage): void;
-  /** Called once; `peer` is unknown where it never said who it is. */
+  /** Called once; `peer` is who it said it is, be it true or not, and undefined where it never said so. */
   closed(link: Link, peer: GatewayId | undefined, why: string): void;
 }
 
@@ -37,7 +39,10 @@ export class Link {
   readonly #spares: Buffer[] = [];
   /** Of the batch that is being written. */
   readonly run = new PublishRun();
+  #claimed: GatewayId | undefined;
+  /** Who it is, once that is checked. */
   #peer: GatewayId | undefined;
+  #greeted = false;
   #why = "";
   #closed = false;
   /** Milliseconds of the monotonic clock. */
@@ -66,6 +71,11 @@ export class Link {
   get out(): Writer {
     if (this.#out.length >= BATCH_BYTES) this.flush();
     return this.#out;
+  }
+
+  /** Both ends had taken each other. */
+  get wasUp(): boolean {
+    return this.#greeted;
   }
 
   /** What is written again if it is lost should be left out now (R12). */
@@ -99,10 +109,19 @@ export class Link {
     this.#socket.destroy();
   }
 
+  /** Tells the other end why the link closes; what it says is not read any more. */
+  refuse(why: string): void {
+    this.#why ||= why;
+    writeRefused(this.#out, this.#hello.node, why);
+    this.flush();
+    this.#socket.destroySoon();
+  }
+
   #received(chunk: Buffer, expected: string | undefined): void {
+    if (this.#why !== "") return; // it is ending
     this.heardAt = performance.now();
     this.bytesIn += chunk.length;
-    if (this.#peer !== undefined) this.#events.signOfLife(this.#peer);
+    if (this.#peer !== undefined && this.#greeted) this.#events.signOfLife(this.#peer);
     try {
       this.#batches.push(chunk, (messages) => this.#take(messages, expected));
     } catch (error) {
@@ -114,35 +133,54 @@ export class Link {
   #take(messages: Uint8Array, expected: string | undefined): void {
     const reader = new Reader(messages);
     const run = new PublishRun();
-    while (!reader.done && !this.#closed) {
-      if (this.#peer === undefined) this.#greeted(readMessage(reader, NOBODY, run), expected);
-      else this.#events.message(this.#peer, readMessage(reader, this.#peer, run));
+    while (!reader.done && !this.#closed && this.#why === "") {
+      const message = readMessage(reader, this.#peer ?? NOBODY, run);
+      if (message.type === "refused") {
+        this.#claimed ??= { node: message.node, incarnation: 0 };
+        throw new LinkError(`it refuses this node: ${message.why}`);
+      }
+      if (this.#peer === undefined) this.#introduce(message, expected);
+      else if (!this.#greeted) this.#greet(this.#peer);
+      if (this.#peer !== undefined && message.type !== "hello") this.#events.message(this.#peer, message);
     }
   }
 
-  #greeted(message: LinkMessage, expected: string | undefined): void {
+  #introduce(message: LinkMessage, expected: string | undefined): void {
     if (message.type !== "hello") throw new LinkError("it did not say who it is");
-    const { versions, cluster, node, incarnation, to } = message.hello;
+    const { node, incarnation } = message.hello;
+    this.#claimed = { node, incarnation };
+    try {
+      this.#check(message.hello, expected);
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      return this.refuse(error.message);
+    }
+    this.#peer = this.#claimed;
+    this.#batches.limit = BATCH_BYTES_MAX;
+    writeHello(this.#out, { ...this.#hello, to: node });
+    this.flush();
+    if (expected !== undefined) this.#greet(this.#peer); // the accepting end is sure of the link only when the dialling one goes on
+  }
+
+  #greet(peer: GatewayId): void {
+    this.#events.greeted(this, peer);
+    this.#greeted = true;
+  }
+
+  #check({ versions, cluster, node, incarnation, to }: LinkHello, expected: string | undefined): void {
     if (cluster !== this.#hello.cluster) throw new LinkError(`it is of cluster ${cluster}, this one is ${this.#hello.cluster}`);
     if (to !== this.#hello.node) throw new LinkError(`it means node ${to}, this is ${this.#hello.node}: is the peer address that one advertises right?`);
     if (expected !== undefined && node !== expected) throw new LinkError(`it is node ${node}, not ${expected}: is the peer address that one advertises right?`);
     if (versions[0] > LINK_VERSIONS[1] || versions[1] < LINK_VERSIONS[0]) {
       throw new LinkError(`it speaks versions ${versions.join(" to ")} of the link protocol, this node ${LINK_VERSIONS.join(" to ")}`);
     }
-    const peer = { node, incarnation };
-    this.#events.greeted(this, peer);
-    this.#peer = peer;
-    this.#batches.limit = BATCH_BYTES_MAX;
-    if (expected === undefined) {
-      writeHello(this.#out, { ...this.#hello, to: node });
-      this.flush();
-    }
+    this.#events.introduced({ node, incarnation });
   }
 
   #ended(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#events.closed(this, this.#peer, this.#why === "" ? "the other end closed it" : this.#why);
+    this.#events.closed(this, this.#claimed, this.#why === "" ? "the other end closed it" : this.#why);
   }
 }
 

@@ -37,8 +37,8 @@ export interface LinksOptions {
   readonly tls: LinksTls | undefined;
   /** A link that was silent for this long is closed, in ms: beats come many times as often. */
   readonly silentMs: number;
-  /** A link came up, was lost or could not be made, in words. */
-  readonly log: (node: string, what: string) => void;
+  /** A link came up, was lost or could not be made, in words. Trouble is what does not pass at the next dial, and is told again and again; `node` is "" where nobody knows whose it is. */
+  readonly log: (node: string, what: string, isTrouble: boolean) => void;
 }
 
 export interface LinksEvents {
@@ -69,8 +69,6 @@ interface Known {
   isDialling: boolean;
   failures: number;
   redial: NodeJS.Timeout | undefined;
-  /** The last trouble that was logged, so that each is told once. */
-  trouble: string;
 }
 
 export class Links {
@@ -79,6 +77,8 @@ export class Links {
   readonly #peers = new Map<string, Known>();
   readonly #strangers = new Set<Socket>();
   readonly #looker: NodeJS.Timeout;
+  /** Some link was made since the begin. */
+  wasEverUp = false;
   /** Replicas' messages left out because a link was crowded. */
   leftOut = 0;
   #events: LinksEvents | undefined;
@@ -89,15 +89,18 @@ export class Links {
     this.#options = options;
     this.#server = server;
     server.on(options.tls === undefined ? "connection" : "secureConnection", (socket: Socket) => this.#accept(socket));
-    // A stranger without a certificate ends here; until then its socket is TLS's own, and bounded by its time-out.
-    server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
+    // Until the handshake is over a socket is TLS's own, and bounded by its time-out.
+    server.on("tlsClientError", (error, socket: Socket) => {
+      options.log("", `a socket ended in its TLS handshake: ${error.message.trim()}`, true);
+      socket.destroy();
+    });
     this.#looker = setInterval(() => this.#look(), LOOK_MS);
   }
 
   /** Listens; rejects where the address is taken. Nobody is dialled or let in before `begin`. */
   static async listen(options: LinksOptions): Promise<Links> {
     const { tls } = options;
-    const server = tls === undefined ? createServer() : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3", handshakeTimeout: GREETING_MS });
+    const server = tls === undefined ? createServer() : createTlsServer({ ...tls, requestCert: true, rejectUnauthorized: false, minVersion: "TLSv1.3", handshakeTimeout: GREETING_MS });
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(options.listen.port, options.listen.host, () => {
@@ -127,7 +130,7 @@ export class Links {
       if (id === this.#options.node) continue;
       let peer = this.#peers.get(id);
       if (peer === undefined) {
-        this.#peers.set(id, (peer = { id, address: "", link: undefined, incarnation: 0, isDialling: false, failures: 0, redial: undefined, trouble: "" }));
+        this.#peers.set(id, (peer = { id, address: "", link: undefined, incarnation: 0, isDialling: false, failures: 0, redial: undefined }));
       }
       peer.address = state === "departed" ? "" : address.peer;
       this.#dial(peer);
@@ -210,10 +213,12 @@ export class Links {
     peer.isDialling = true;
     const where = hostAndPort(peer.address);
     const { tls } = this.#options;
-    // Whose certificate it is says the hello, which must be the node's that was dialled.
-    const socket = tls === undefined ? connect(where) : connectTls({ ...where, ...tls, minVersion: "TLSv1.3", checkServerIdentity: () => undefined });
+    // A certificate that is not trusted is refused below, in words. Whose it is says the hello, which must be the node's that was dialled.
+    const socket = tls === undefined ? connect(where) : connectTls({ ...where, ...tls, minVersion: "TLSv1.3", rejectUnauthorized: false, checkServerIdentity: () => undefined });
     const link = this.#greetWithin(socket, this.#helloTo(peer.id), peer.id);
-    socket.once(tls === undefined ? "connect" : "secureConnect", () => link.greet());
+    socket.once(tls === undefined ? "connect" : "secureConnect", () => {
+      if (!refusesUntrusted(link, socket)) link.greet();
+    });
   }
 
   #accept(socket: Socket): void {
@@ -222,7 +227,9 @@ export class Links {
       socket.destroy();
       return;
     }
-    this.#greetWithin(socket, this.#helloTo(""), undefined);
+    const link = this.#greetWithin(socket, this.#helloTo(""), undefined);
+    const why = refusesUntrusted(link, socket);
+    if (why !== undefined) this.#options.log("", `a socket from ${socket.remoteAddress ?? "an address that is gone"} was refused: ${why}`, true);
   }
 
   /** A link whose other end must say who it is in time. */
@@ -234,8 +241,11 @@ export class Links {
       this.#strangers.delete(socket);
     };
     const link: Link = new Link(socket, hello, expected, {
-      greeted: (greeted, peer) => {
+      introduced: (peer) => {
         if (socket instanceof TLSSocket) checkCertificate(socket, peer.node);
+        this.#known(peer);
+      },
+      greeted: (greeted, peer) => {
         known();
         this.#up(greeted, peer);
       },
@@ -243,8 +253,8 @@ export class Links {
       message: (from, message) => this.#events?.message(from, message),
       closed: (closed, peer, why) => {
         known();
-        const node = peer?.node ?? expected;
-        if (node !== undefined) this.#down(closed, node, why);
+        const node = expected ?? peer?.node;
+        if (node !== undefined) this.#down(closed, node, why, expected !== undefined);
       },
     });
     return link;
@@ -254,35 +264,41 @@ export class Links {
     return { versions: LINK_VERSIONS, cluster: this.#options.cluster, node: this.#options.node, incarnation: this.#incarnation, to };
   }
 
-  #up(link: Link, { node, incarnation }: GatewayId): void {
+  #known({ node, incarnation }: GatewayId): Known {
     const peer = this.#peers.get(node);
     if (peer === undefined) throw new LinkError(`node ${node} is not in this node's table yet`); // it dials again
     if (incarnation < peer.incarnation) throw new LinkError(`it is a former incarnation of node ${node}`);
+    return peer;
+  }
+
+  #up(link: Link, id: GatewayId): void {
+    const { node, incarnation } = id;
+    const peer = this.#known(id);
     const former = peer.link;
     peer.link = link;
     peer.incarnation = incarnation;
     peer.isDialling = false;
     peer.failures = 0;
+    this.wasEverUp = true;
     if (former !== undefined) {
       former.close("a newer link took its place");
       this.#events?.lost(node);
     }
-    if (former === undefined) this.#options.log(node, "linked");
-    peer.trouble = "";
+    if (former === undefined) this.#options.log(node, "linked", false);
     this.#events?.made(node);
   }
 
-  #down(link: Link, node: string, why: string): void {
+  #down(link: Link, node: string, why: string, isDialled: boolean): void {
     const peer = this.#peers.get(node);
     if (peer === undefined || this.#closed) return;
     if (peer.link === link) {
       peer.link = undefined;
-      this.#options.log(node, `link lost: ${why}`);
+      this.#options.log(node, `link lost: ${why}`, false);
       this.#events?.lost(node);
-    } else if (peer.isDialling && why !== peer.trouble) {
-      peer.trouble = why;
-      this.#options.log(node, `no link to ${peer.address}: ${why}`);
+    } else if (!link.wasUp) {
+      this.#options.log(node, `no link ${isDialled ? `to ${peer.address}` : "from it"}: ${why}`, !isDialled || peer.failures > 0);
     }
+    if (!isDialled) return; // the other end dials again
     peer.isDialling = false;
     if (peer.link !== undefined || peer.redial !== undefined) return;
     const most = Math.min(REDIAL_CAP_MS, REDIAL_MS * 2 ** Math.min(peer.failures, 10));
@@ -303,7 +319,15 @@ export class Links {
   }
 }
 
-/** The certificate is one of the cluster's, by the handshake; here it is the node's own. */
+/** Before anything of it is read, a socket whose certificate is not one of the cluster's is told so and closed. Answers why. */
+function refusesUntrusted(link: Link, socket: Socket): string | undefined {
+  if (!(socket instanceof TLSSocket) || socket.authorized) return undefined;
+  const why = `its certificate is not trusted (${String(socket.authorizationError)})`;
+  link.refuse(why);
+  return why;
+}
+
+/** The certificate is one of the cluster's; here it is the node's own. */
 function checkCertificate(socket: TLSSocket, node: string): void {
   const name = socket.getPeerCertificate().subject?.CN;
   if (name !== node) throw new LinkError(`its certificate is for ${name === undefined ? "nobody" : JSON.stringify(name)}, and it says that it is node ${node}`);

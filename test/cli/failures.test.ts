@@ -60,6 +60,27 @@ describe("failures of the command line", () => {
     expect([started.stderr, started.code]).toEqual([expect.stringContaining("peerCa (nope.crt) cannot be read"), EXIT.usage.code]);
   });
 
+  test("a certificate that no other node would take: config check and start name it, and nothing is started", async () => {
+    const authority = new Authority(folder, "peers");
+    const [own, expired, other] = [authority.issue({ cn: "n9" }), authority.issue({ cn: "n9", days: -1 }), authority.issue({ cn: "n3" })];
+    const file = join(folder, "n9.json");
+    for (const [peerCert, peerKey, said] of [
+      [own.cert, own.key, undefined],
+      [expired.cert, expired.key, "was valid until"],
+      [other.cert, other.key, 'is for "n3", and this is node n9'],
+      [own.cert, other.key, "is not the key of"],
+      [join(folder, "none.crt"), own.key, "cannot be read"],
+    ] as const) {
+      writeFileSync(file, JSON.stringify({ node: "n9", data: join(folder, "n9"), cluster: "lamps", etcd: "http://127.0.0.1:1", peerCa: authority.ca, peerCert, peerKey }));
+      const checked = await bellhop(["config", "check", "--config", file]);
+      expect(checked.code, checked.stderr).toBe(said === undefined ? EXIT.ok.code : EXIT.usage.code);
+      expect(checked.stderr).toContain(said === undefined ? "" : said);
+    }
+    const started = await bellhop(["start", "--config", file, "--peer-cert", other.cert, "--peer-key", other.key]);
+    expect(started.stderr).toContain('is for "n3", and this is node n9');
+    expect(started.code).toBe(EXIT.usage.code);
+  });
+
   test("no broker: unreachable, with what to do next; as JSON for programs", async () => {
     const at = `127.0.0.1:${await freePort()}`;
     const ended = await bellhop(["explain", "lamp-1", "--at", at]);

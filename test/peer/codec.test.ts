@@ -6,7 +6,7 @@ import { ENTRY_KIND, type Entry } from "../../src/core/entry.ts";
 import { PUBLISH_KIND, type HopAnswer, type HopRequest } from "../../src/core/hop.ts";
 import type { PeerMessage } from "../../src/core/replica/types.ts";
 import { Reader, Writer } from "../../src/core/stream/bytes.ts";
-import { LINK_VERSIONS, LinkError, PublishRun, readMessage, writeAnswer, writeBeat, writeHello, writeHop, writePublish, writeReplica, type LinkMessage } from "../../src/peer/codec.ts";
+import { LINK_VERSIONS, LinkError, PublishRun, readMessage, writeAnswer, writeBeat, writeHello, writeHop, writePublish, writeRefused, writeReplica, type LinkMessage } from "../../src/peer/codec.ts";
 
 const FROM = { node: "n2", incarnation: 7 };
 const HEADER = { bucket: 300, from: "n2", fromIncarnation: 7, toIncarnation: 3, epoch: 12, attempt: 5 };
@@ -143,6 +143,7 @@ test("a publish that follows on from none is refused", () => {
 });
 
 test("a beat, a hello", () => {
+  expect(through((to) => writeRefused(to, "n3", "its certificate is for nobody"))).toEqual({ type: "refused", node: "n3", why: "its certificate is for nobody" });
   expect(through((to) => writeBeat(to, { from: FROM, suspects: ["n3"] }))).toEqual({ type: "beat", suspects: ["n3"] });
   const hello = { versions: LINK_VERSIONS, cluster: "c", node: "n2", incarnation: 7, to: "n1" };
   expect(through((to) => writeHello(to, hello))).toEqual({ type: "hello", hello: { ...hello, versions: [...LINK_VERSIONS] } });

@@ -27,7 +27,7 @@ class End {
 
   static async open(id: string, tls?: LinksTls): Promise<End> {
     const said: string[] = [];
-    const links = await Links.listen({ cluster: "c", node: id, tls, silentMs: 3000, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what) => said.push(what) });
+    const links = await Links.listen({ cluster: "c", node: id, tls, silentMs: 3000, listen: { host: "127.0.0.1", port: 0 }, log: (_node, what, isTrouble) => said.push(isTrouble ? `TROUBLE ${what}` : what) });
     const end = new End(id, links);
     end.said = said;
     open.push(end);
@@ -56,7 +56,7 @@ afterEach(async () => {
 });
 
 function node(id: string, port: number): Node {
-  return { id, store: id, incarnation: 1, registration: "", address: { http: "", device: "", peer: `127.0.0.1:${port}` }, zone: "z", slot: 0, state: "live" };
+  return { id, store: id, incarnation: 1, registration: "", registered: 0, address: { http: "", device: "", peer: `127.0.0.1:${port}` }, zone: "z", slot: 0, state: "live" };
 }
 
 async function pair(tls: (id: string) => LinksTls | undefined = () => undefined): Promise<[End, End]> {
@@ -129,14 +129,14 @@ test("a stranger with a great batch is cut before it is held", async () => {
   expect(b.messages).toEqual([]);
 });
 
-test("a dialled address that is another node's is told in words, once", async () => {
+test("a dialled address that is another node's is told in words at both ends", async () => {
   const a = await End.open("a");
   const other = await End.open("x");
   other.begin();
   a.links.nodes([node("b", other.links.port)]);
   a.begin();
   await until(() => a.said.length > 0);
-  expect(a.said[0]).toMatch(/^no link to 127\.0\.0\.1:\d+: /);
+  expect(a.said[0]).toMatch(/^no link to 127\.0\.0\.1:\d+: it refuses this node: it means node b, this is x: is the peer address that one advertises right\?$/);
 });
 
 test("an address where nobody listens is dialled again until somebody does", async () => {
@@ -181,9 +181,38 @@ describe("with TLS", () => {
       end.links.nodes([node("a", a.links.port), node("b", b.links.port)]);
       end.begin();
     }
-    await until(() => a.said.length > 0);
+    await until(() => a.said.length > 1);
+    expect(a.said.concat(b.said).filter((line) => line.includes("link lost") || line === "linked")).toEqual([]);
     expect([...a.told.filter((what) => what === "made b"), ...b.told]).toEqual([]);
     expect(b.messages).toEqual([]);
+  });
+});
+
+describe("with TLS, why a node is not let in", () => {
+  const folder = mkdtempSync(join(tmpdir(), "bellhop-links-why-"));
+  const authority = new Authority(folder, "cluster");
+  const tls = (cn: string, days = 30): LinksTls => {
+    const { cert, key } = authority.issue({ cn, days });
+    return { ca: authority.caText, cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+  };
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  // The node of the lesser id dials: "a" towards "b", and "b" towards "c".
+  test.each([
+    ["a", "another node's certificate", tls("n3"), /refuses this node: its certificate is for "n3", and it says that it is node a$/],
+    ["c", "another node's certificate", tls("n3"), /refuses this node: its certificate is for "n3", and it says that it is node c$/],
+    ["a", "an expired certificate", tls("a", -1), /refuses this node: its certificate is not trusted \(CERT_HAS_EXPIRED\)$/],
+    ["c", "an expired certificate", tls("c", -1), /refuses this node: its certificate is not trusted \(CERT_HAS_EXPIRED\)$/],
+  ])("the bad one, %s, with %s, tells it in its own log, and so does the good one", async (id, _what, certificate, why) => {
+    const bad = await End.open(id, certificate);
+    const good = await End.open("b", tls("b"));
+    for (const end of [bad, good]) {
+      end.links.nodes([node(id, bad.links.port), node("b", good.links.port)]);
+      end.begin();
+    }
+    await until(() => bad.said.some((line) => why.test(line)) && good.said.some((line) => line.includes("certificate")));
+    expect([...bad.told, ...good.told]).toEqual([]);
+    await until(() => bad.said.concat(good.said).some((line) => line.startsWith("TROUBLE ")));
   });
 });
 

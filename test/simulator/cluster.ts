@@ -215,6 +215,12 @@ export class Cluster {
         return this.network.cut(this.sites[fault.from]!.name, this.sites[fault.to]!.name, this.world.now + fault.forMs * 1000);
       case "isolate":
         return this.#isolate(this.sites[fault.node]!, fault.ways, this.world.now + fault.forMs * 1000);
+      case "unreachable": {
+        const site = this.sites[fault.node]!;
+        this.#isolate(site, "both", this.world.now + fault.forMs * 1000);
+        if (site.host === undefined) return this.boot(site);
+        return this.#crash(site, false, 1);
+      }
       case "stall":
         return this.network.stall(this.sites[fault.from]!.name, this.sites[fault.to]!.name, this.world.now + fault.forMs * 1000);
       case "slowDisk": {

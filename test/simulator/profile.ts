@@ -17,6 +17,8 @@ export type Fault =
   | { readonly type: "damage"; readonly node: number; readonly forMs: number }
   | { readonly type: "cut"; readonly from: number; readonly to: number; readonly forMs: number }
   | { readonly type: "isolate"; readonly node: number; readonly ways: "in" | "out" | "both"; readonly forMs: number }
+  /** The node starts, a spare for the first time, and from before that on no other node reaches it, nor it them; the control log does. */
+  | { readonly type: "unreachable"; readonly node: number; readonly forMs: number }
   | { readonly type: "stall"; readonly from: number; readonly to: number; readonly forMs: number }
   | { readonly type: "slowDisk"; readonly node: number; readonly factor: number; readonly forMs: number }
   | { readonly type: "failSync"; readonly node: number; readonly forMs: number }
@@ -153,8 +155,16 @@ function drawFaults(random: Prng, base: Omit<Case, "faults">): TimedFault[] {
       faults.push({ ...random.pick(on)(), atMs: random.below(base.durationMs) });
     }
   }
+  faults.push(...drawUnreachable(base));
   for (let spare = 0; spare < base.spares; spare += 1) faults.push({ type: "arrive", node: base.nodes + spare, atMs: random.below(base.durationMs) });
   return faults.sort((a, b) => a.atMs - b.atMs);
+}
+
+/** Drawn apart, so that what a seed draws besides stays what it was. */
+function drawUnreachable({ seed, nodes, spares, durationMs }: Omit<Case, "faults">): TimedFault[] {
+  const random = new Prng(seed ^ 0x6e6f6465);
+  const count = random.chance(0.2) ? random.between(1, 3) : 0;
+  return Array.from({ length: count }, () => ({ type: "unreachable", node: random.below(nodes + spares), forMs: random.pick([200, 1000, 2500]), atMs: random.below(durationMs) }));
 }
 
 function sometimes(random: Prng, chance: number, draw: () => number): number {

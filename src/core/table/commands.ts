@@ -11,6 +11,8 @@ export interface Node {
   readonly incarnation: number;
   /** Id of the batch that registered this incarnation: a process that finds another batch's here is not the node any more, and stops (R4). */
   readonly registration: string;
+  /** The table's version at that batch: of two nodes, the one with the lower was there first (R6). */
+  readonly registered: number;
   readonly address: NodeAddress;
   readonly zone: string;
   /** Arrival order; followers are the leader's neighbours by slot, wrapping (B2). */

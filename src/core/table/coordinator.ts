@@ -123,7 +123,7 @@ export class Coordinator {
     const table = this.#table;
     if (table === undefined || !this.#isPlanner(table) || !this.#hasLeases(now)) return;
     const alive = this.#unsuspected(table, now);
-    const candidates = placeable(table.nodes.values()).filter((node) => alive.has(node.id));
+    const candidates = placeable(table.nodes.values()).filter(({ id }) => alive.has(id) && (id === this.#self || this.#suspicion.hasHeard(id)));
     for (const plan of table.plans.values()) this.#advance(table, plan, now);
     this.#dropStrays(table, now);
     if (table.plans.size < this.#settings.plansAtOnce) this.#beginNext(table, candidates, now); // R18
@@ -216,11 +216,11 @@ export class Coordinator {
     return own && now - this.#aliveAt <= this.#settings.leasesFreshMs;
   }
 
-  /** Whose leases are alive and who is not suspected. The lease of another incarnation is no witness: that one may register unclean. */
+  /** Whose leases are alive and who is not silent. The lease of another incarnation is no witness: that one may register unclean. */
   #unsuspected(table: Table, now: number): Set<string> {
-    const suspects = this.#suspicion.suspects(now);
+    const silent = this.#suspicion.silent(now);
     const held = this.#alive.filter(({ node, incarnation }) => table.nodes.get(node)?.incarnation === incarnation);
-    return new Set(held.map(({ node }) => node).filter((node) => !suspects.includes(node)));
+    return new Set(held.map(({ node }) => node).filter((node) => !silent.includes(node)));
   }
 }
 

@@ -39,6 +39,10 @@ const NEVER_SLOW: Slowness = { ms: 0, at: 0 };
 
 interface Peer {
   incarnation: number;
+  /** It was registered before this node. */
+  isElder: boolean;
+  /** It is a member of a bucket. */
+  holdsCopies: boolean;
   /** When this incarnation was first seen. */
   since: number;
   heardAt: number;
@@ -65,6 +69,7 @@ export class Suspicion {
   #pausedMs = 0;
   /** Its pauses. */
   #slow = NEVER_SLOW;
+  #holdsCopies = false;
   /** Silence before this moment says nothing: the own loop stalled, or the own lease was not renewed. */
   #awakeSince = 0;
 
@@ -75,11 +80,17 @@ export class Suspicion {
 
   /** A new incarnation begins unsuspected; a departure is remembered against its node. */
   table(table: Table, now: number): void {
+    const holders = new Set(table.buckets.flatMap(({ members }) => members.map(({ node }) => node)));
+    this.#holdsCopies = holders.has(this.#self);
+    const ownRegistered = table.nodes.get(this.#self)?.registered ?? 0;
     for (const node of table.nodes.values()) {
       if (node.id === this.#self) continue;
       let peer = this.#peers.get(node.id);
       if (peer === undefined) {
-        peer = { incarnation: 0, since: now, heardAt: now, pausedThenMs: this.#pausedMs, slow: NEVER_SLOW, suspects: [], isKnown: false, linkLost: false, departed: false, departures: 0, departedAt: 0 };
+        peer = {
+          incarnation: 0, isElder: false, holdsCopies: false, since: now, heardAt: now, pausedThenMs: this.#pausedMs, slow: NEVER_SLOW,
+          suspects: [], isKnown: false, linkLost: false, departed: false, departures: 0, departedAt: 0,
+        };
         this.#peers.set(node.id, peer);
       }
       if (node.incarnation !== peer.incarnation) {
@@ -92,6 +103,8 @@ export class Suspicion {
         peer.isKnown = false;
         peer.linkLost = false;
       }
+      peer.isElder = node.registered < ownRegistered;
+      peer.holdsCopies = holders.has(node.id);
       const departed = node.state === "departed";
       if (departed && !peer.departed) {
         peer.departures = Math.min(DAMPING_MAX, this.#departures(peer, now) + 1);
@@ -146,29 +159,52 @@ export class Suspicion {
     return peer !== undefined && now - Math.max(this.#awakeSince, peer.since) >= this.#settings.greetingMs;
   }
 
-  /** The live peers that this node itself suspects; told to its peers with every beat. */
+  /** The live peers that were silent for too long, whoever's fault it is. */
+  silent(now: number): string[] {
+    return [...this.#peers.keys()].filter((node) => this.#isSilent(node, now));
+  }
+
+  /** The live peers that this node suspects; told to its peers with every beat. */
   suspects(now: number): string[] {
-    return [...this.#peers.keys()].filter((node) => this.#suspects(node, now));
+    return this.#mayAccuse(now) ? this.silent(now) : [];
+  }
+
+  /** This incarnation of a peer has been heard. */
+  hasHeard(node: string): boolean {
+    return this.#peers.get(node)?.isKnown === true;
   }
 
   /** The suspects whom enough nodes suspect: two at least, or this one where there is no third, or this one alone for long. */
   accused(now: number): string[] {
     return this.suspects(now).filter((node) => {
-      if (this.#silence(node, now) >= this.#patience(node, now, Math.max(this.#settings.loneSuspicionMs, this.#shortest(node, now)))) return true;
-      const others = [...this.#peers].filter(([other, peer]) => other !== node && !peer.departed);
-      const accusers = 1 + others.filter(([other, peer]) => peer.suspects.includes(node) && !this.#suspects(other, now)).length;
-      return accusers >= Math.min(2, 1 + others.length); // R6: several peers' suspicion
+      const peer = this.#peers.get(node)!;
+      const others = [...this.#peers].filter(([other, { departed, holdsCopies, isKnown }]) => other !== node && !departed && (holdsCopies || isKnown));
+      if (others.some(([other, { suspects }]) => suspects.includes(node) && !this.#isSilent(other, now))) return true; // R6: several peers' suspicion
+      if (!peer.isKnown && peer.isElder) return false; // R6: of two that never heard each other, the later one gives way
+      return others.length === 0 || this.#silence(node, now) >= this.#patience(node, now, Math.max(this.#settings.loneSuspicionMs, this.#shortest(node, now)));
     });
   }
 
   /** It has kept the others of a bucket waiting for so long that it should depart and come back as a learner. */
   isTooSlow(node: string, heldBackMs: number, now: number): boolean {
     const peer = this.#peers.get(node);
-    if (peer === undefined || this.#isBack(peer, now)) return false;
+    if (peer === undefined || !peer.isKnown || this.#isBack(peer, now)) return false;
     return heldBackMs >= this.#patience(node, now, this.#settings.slowForMs);
   }
 
-  #suspects(node: string, now: number): boolean {
+  /**
+   * R6: who hears fewer than half of the nodes that hold copies, itself counted, or is suspected by most of those that it hears,
+   * is more probably the one that is cut off.
+   */
+  #mayAccuse(now: number): boolean {
+    const holders = [...this.#peers].filter(([, { departed, holdsCopies }]) => holdsCopies && !departed);
+    const heard = holders.filter(([node, { isKnown }]) => isKnown && !this.#isSilent(node, now));
+    const own = this.#holdsCopies ? 1 : 0;
+    if (2 * (heard.length + own) < holders.length + own) return false;
+    return 2 * heard.filter(([, { suspects }]) => suspects.includes(this.#self)).length <= heard.length;
+  }
+
+  #isSilent(node: string, now: number): boolean {
     const peer = this.#peers.get(node)!;
     return !peer.departed && this.#silence(node, now) >= this.#patience(node, now, this.#shortest(node, now));
   }

@@ -159,7 +159,7 @@ export class Table {
     table.#planSeries = saved.planSeries;
     table.#attempts = saved.attempts;
     table.#buckets = saved.buckets;
-    for (const node of saved.nodes) table.#nodes.set(node.id, node);
+    for (const node of saved.nodes) table.#nodes.set(node.id, { ...node, registered: node.registered ?? 0 });
     for (const plan of saved.plans) table.#plans.set(plan.bucket, plan);
     for (const [node, last] of saved.had) table.#had.set(node, last);
     table.#keys = new Map((saved.keys ?? []).map((key) => [key.name, key]));
@@ -259,7 +259,7 @@ export class Table {
     const { node: id, store, address, zone } = command;
     const incarnation = command.seen + 1;
     const slot = known?.slot ?? this.#nodes.size;
-    this.#putNode({ id, store, incarnation, registration: batch, address, zone, slot, state: "live" });
+    this.#putNode({ id, store, incarnation, registration: batch, registered: this.#version, address, zone, slot, state: "live" });
     if (known === undefined) return;
     const incomplete = new Set(command.incomplete ?? []);
     for (const bucket of this.#buckets) {

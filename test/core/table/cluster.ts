@@ -3,7 +3,7 @@
 import { Coordinator } from "../../../src/core/table/coordinator.ts";
 import type { CoordinatorSettings } from "../../../src/core/table/coordinator.ts";
 import type { Bucket, Command } from "../../../src/core/table/commands.ts";
-import { Fold } from "./fold.ts";
+import { Fold, begun } from "./fold.ts";
 
 export const SETTINGS: CoordinatorSettings = {
   suspicionMs: 500,
@@ -107,4 +107,16 @@ export class Cluster {
     const nodes = bucket.members.map(({ node }) => node).filter((node) => !plan.target.includes(node));
     this.fold.run({ type: "retire", bucket: id, epoch, nodes, series: plan.series, step: 2 });
   }
+}
+
+/** One coordinator, awake, beside peers that have never been heard and whose state only the test changes. */
+export function alone(self: string, peers: readonly string[], options: Parameters<typeof begun>[1] = {}) {
+  const fold = begun([self, ...peers].toSorted(), options);
+  const proposed: Command[] = [];
+  const it = new Coordinator(self, 1, SETTINGS, { propose: (command) => void proposed.push(command) });
+  const leases = [...fold.table.nodes.keys()].map((node) => ({ node, incarnation: 1 }));
+  const now = 1_000_000;
+  it.leases(leases, now);
+  it.table(fold.table, now);
+  return { fold, proposed, it, leases, now };
 }

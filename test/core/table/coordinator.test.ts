@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { Coordinator } from "../../../src/core/table/coordinator.ts";
 import type { Command } from "../../../src/core/table/commands.ts";
 import { Proposals } from "../../../src/core/table/proposals.ts";
-import { Cluster, SETTINGS } from "./cluster.ts";
+import { Cluster, SETTINGS, alone } from "./cluster.ts";
 import { begun } from "./fold.ts";
 
 const THREE = ["a", "b", "c"];
@@ -125,10 +125,11 @@ describe("R6: departures", () => {
       it.leases(rest.leases, now);
       it.tick(now);
     }
-    expect(it.suspects(now)).toEqual(["b", "c"]);
+    expect(it.suspects(now)).toEqual([]); // who hears nobody accuses nobody
     expect(rest.proposed).toEqual([]);
     it.heard("c", ["b"], now);
     it.tick(now);
+    expect(it.suspects(now)).toEqual(["b"]);
     expect(rest.proposed).toMatchObject([{ type: "depart", node: "b" }]);
     expect(fold.table.nodes.get("b")!.state).toBe("live");
   });
@@ -471,6 +472,7 @@ describe("proposals", () => {
   test("one bucket at a time: while a plan runs no other begins (R18)", () => {
     const { fold, proposed, it, now } = alone("a", ["b", "c"], { bucketCount: 3, copies: 1 });
     fold.run({ type: "settings", settings: { copies: 3, minCopies: 1 } });
+    for (const peer of ["b", "c"]) it.heard(peer, [], now);
     it.table(fold.table, now);
     expect(proposed.map(({ type }) => type)).toEqual(["plan"]);
     fold.run(proposed[0]!);
@@ -550,15 +552,3 @@ describe("proposals", () => {
     expect(run()).toBe(run());
   });
 });
-
-/** One coordinator, awake, beside peers that have never been heard and whose state only the test changes. */
-function alone(self: string, peers: readonly string[], options: Parameters<typeof begun>[1] = {}) {
-  const fold = begun([self, ...peers].toSorted(), options);
-  const proposed: Command[] = [];
-  const it = new Coordinator(self, 1, SETTINGS, { propose: (command) => void proposed.push(command) });
-  const leases = [...fold.table.nodes.keys()].map((node) => ({ node, incarnation: 1 }));
-  const now = 1_000_000;
-  it.leases(leases, now);
-  it.table(fold.table, now);
-  return { fold, proposed, it, leases, now };
-}

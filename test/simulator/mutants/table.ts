@@ -9,6 +9,7 @@ function guard(name: string, rule: string, find: string, replace: string, budget
 }
 
 const COORDINATOR = "src/core/table/coordinator.ts";
+const SUSPICION = "src/core/table/suspicion.ts";
 
 export const TABLE_MUTANTS: readonly Mutant[] = [
   {
@@ -18,6 +19,14 @@ export const TABLE_MUTANTS: readonly Mutant[] = [
   {
     name: "a slow member departs below minCopies", rule: "R6", file: COORDINATOR, budget: 1, directed: "a slow disk that is needed",
     find: " && isSpared(table, id, alive);", replace: ";",
+  },
+  {
+    name: "the fewer accuse the others", rule: "R6", file: SUSPICION, budget: 1, directed: "the fewer come back cut off",
+    find: "if (2 * (heard.length + own) < holders.length + own) return false;", replace: "",
+  },
+  {
+    name: "who comes later departs whom it never heard", rule: "R6", file: SUSPICION, budget: 1, directed: "one comes back cut off from one other",
+    find: "if (!peer.isKnown && peer.isElder) return false;", replace: "",
   },
   guard("a batch is taken twice", "R1", "if (had !== undefined && incarnation === had.incarnation && seq <= had.seq) return false;", ""),
   guard("Register whatever the incarnation seen", "R4", "if (command.seen !== (known?.incarnation ?? 0)) return;", ""),
