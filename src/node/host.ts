@@ -133,7 +133,8 @@ export class Host implements NodeEffects {
       case "beat":
         return core.heard({ from, suspects: message.suspects });
       case "hello":
-        return; // said once, and taken by the link
+      case "refused":
+        return; // said at a link's beginning, and taken by it
     }
   }
 
