@@ -209,6 +209,10 @@ async function startIncarnation(
         failed,
         over,
         waits: (registered) => log.info({ code: "waiting_for_nodes", registered }, "the cluster begins when enough nodes have registered"),
+        away: (isAway) => {
+          if (isAway) log.warn({ code: "control_log_away" }, `the control log${settings.etcd === "" ? "" : " in etcd"} does not answer: writes go on, changes of governments wait, and nobody takes over for a node that fails`);
+          else log.info({ code: "control_log_back" }, "the control log answers again");
+        },
         full: (isFull) => (isFull ? log.error({ code: "storage_full" }, "the disk is full: writes are refused with storage_full until there is space") : log.info({ code: "storage_ok" }, "the disk has space again")),
       },
       relay.connect,

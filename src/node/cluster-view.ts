@@ -17,7 +17,7 @@ export function clusterView(core: CoreNode, membership: Membership, links: reado
   const dark = buckets.filter(({ id }) => table.leaderOf(id) === undefined);
   return {
     self: core.id,
-    controlSeconds: Math.max(0, (performance.now() - membership.heardAt) / 1000),
+    controlSeconds: membership.silentMs / 1000,
     copies: settings.copies,
     minCopies: settings.minCopies,
     position: table.position,

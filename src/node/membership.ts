@@ -38,6 +38,8 @@ export interface MembershipEvents {
   changed(change: TableChange): void;
   /** The nodes whose leases are alive, as just read. */
   leases(alive: readonly { readonly node: string; readonly incarnation: number }[]): void;
+  /** The control log has not renewed this node's lease for as long as it lasts; or it has again. */
+  away(isAway: boolean): void;
   /** The node must stop: it is not the node any more, or the control log holds what it does not understand. */
   failed(error: Error): void;
   /** This incarnation is over, though nothing is broken: it was departed, or the log was trimmed behind it. The node starts anew, as if its process had. */
@@ -189,6 +191,11 @@ export class Membership {
     return this.#queue.length;
   }
 
+  /** Since the control log last answered, in ms. */
+  get silentMs(): number {
+    return Math.max(0, performance.now() - this.heardAt);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#lease);
@@ -252,14 +259,24 @@ export class Membership {
   }
 
   #keepLease(): void {
+    let isAway = false;
+    const tell = (): void => {
+      if (this.#closed || isAway === this.silentMs >= this.leaseMs) return;
+      isAway = !isAway;
+      this.#events.away(isAway);
+    };
     const renew = async (): Promise<void> => {
       await this.#control.lease(this.node, this.incarnation, this.leaseMs);
       this.alive = await this.#control.alive();
       this.heardAt = performance.now();
+      tell();
       this.#events.leases(this.alive);
     };
     // A lease that is not renewed in time ends; who hears nothing of it proposes nothing (R6).
-    const renewAgain = (): void => void renew().catch(() => undefined);
+    const renewAgain = (): void => {
+      tell();
+      renew().catch(() => undefined);
+    };
     renewAgain();
     this.#lease = setInterval(renewAgain, this.leaseMs / RENEWALS);
   }

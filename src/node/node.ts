@@ -66,6 +66,8 @@ export interface NodeOptions {
   /** A new cluster waits for nodes to register; so many have. */
   readonly waits: (registered: number) => void;
   readonly full: (isFull: boolean) => void;
+  /** The control log does not answer, or does again. */
+  readonly away: (isAway: boolean) => void;
 }
 
 export interface NodeStorage {
@@ -143,6 +145,7 @@ export class RunningNode implements NodeApi {
         started.node?.host.tableChanged(change);
         started.node?.keys.folded();
       },
+      away: options.away,
       leases: (alive) => started.node?.host.run(() => started.node?.host.core.leases(alive)),
       failed: (error) => (started.node === undefined ? options.failed(error) : started.node.host.fail(error)),
       over: (why) => {
@@ -365,13 +368,14 @@ export class RunningNode implements NodeApi {
   }
 
   /** What /metrics says of this node. */
-  readings(): Readings<NodeNumber | "waiting" | "ready" | "uptime_seconds" | "log_write_seconds" | "checkpoint_seconds" | "publishes_total" | "publish_seconds" | "requests_total"> {
+  readings(): Readings<NodeNumber | "waiting" | "ready" | "uptime_seconds" | "control_log_silent_seconds" | "log_write_seconds" | "checkpoint_seconds" | "publishes_total" | "publish_seconds" | "requests_total"> {
     const { numbers, waiting, ready, uptimeSeconds } = this.status();
     return {
       ...numbers,
       waiting: Object.entries(waiting).map(([where, value]) => ({ labels: { where }, value })),
       ready: ready ? 1 : 0,
       uptime_seconds: uptimeSeconds,
+      control_log_silent_seconds: this.#membership.silentMs / 1000,
       log_write_seconds: this.host.log.writeTimes,
       checkpoint_seconds: this.#checkpointer.times,
       ...this.#requests.readings(),

@@ -15,6 +15,7 @@ export const FAMILIES = {
   build_info: gauge("1; the labels say what runs.", "version", "node", "runtime"),
   ready: gauge("1 while the node takes traffic."),
   uptime_seconds: gauge("Time since the node has started."),
+  control_log_silent_seconds: gauge("Time since the control log last answered; while it does not, writes go on, and changes of governments wait."),
   waiting: gauge("What waits, by where it waits.", "where"),
 
   publishes_total: counter(
