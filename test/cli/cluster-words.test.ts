@@ -9,10 +9,10 @@ const cluster = (incomplete: number): Cluster => ({
   plans: [{ ...plan, kind: "recover" }, { ...plan, kind: "migrate", bucket: 7 }], dark: { count: 0, buckets: [] },
 });
 
-test("a recovery is told while a copy is missing, and not behind \"every bucket has its 3 copies\"", () => {
-  expect(clusterInWords(cluster(1))).toContain("recover bucket 63");
+test("a repair is told while a copy is missing, and not behind \"every bucket has its 3 copies\"", () => {
+  expect(clusterInWords(cluster(1))).toContain("repair bucket 63");
   const whole = clusterInWords(cluster(0));
   expect(whole).toContain("every bucket has its 3 copies");
-  expect(whole).not.toContain("recover");
+  expect(whole).not.toContain("repair");
   expect(whole).toContain("migrate bucket 7");
 });

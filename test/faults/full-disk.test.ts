@@ -103,7 +103,7 @@ test("less free than minFreeBytes: checkpoints still have room", { timeout: 2 * 
   quiet.end();
   const newcomer = new Wire(node.device);
   newcomer.send([HELLO, 1, "newcomer", "", 0, 1n, 1, 1]);
-  expect(await newcomer.next()).toEqual([CLOSE, "storage_full", "", expect.any(Number), true]);
+  expect(await newcomer.next()).toEqual([CLOSE, "storage_full", "The disk is full; reads go on, writes wait for space.", expect.any(Number), true]);
   const checkpoints = await node.metric("checkpoints_total");
   expect((await node.call("PUT", "/v1/devices/device-0/state", { body: "{}" })).json.code).toBe("storage_full");
   load.restMs = REST_MS;
