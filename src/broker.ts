@@ -208,6 +208,7 @@ async function startIncarnation(
         erasing: { seconds: settings.eraseSeconds, bytesPerSecond: settings.eraseBytesPerSecond },
         failed,
         over,
+        departed: (node) => log.warn({ code: "departed", peer: node }, `node ${node} has departed: its buckets go on at the other nodes, and it comes back as a new incarnation (bellhop status)`),
         waits: (registered) => log.info({ code: "waiting_for_nodes", registered }, "the cluster begins when enough nodes have registered"),
         away: (isAway) => {
           if (isAway) log.warn({ code: "control_log_away" }, `the control log${settings.etcd === "" ? "" : " in etcd"} does not answer: writes go on, changes of governments wait, and nobody takes over for a node that fails`);

@@ -65,6 +65,8 @@ export interface NodeOptions {
   readonly over: (why: string) => void;
   /** A new cluster waits for nodes to register; so many have. */
   readonly waits: (registered: number) => void;
+  /** The table says that another node has departed, by a fail-over or an operator: the others go on without it. */
+  readonly departed: (node: string) => void;
   readonly full: (isFull: boolean) => void;
   /** The control log does not answer, or does again. */
   readonly away: (isAway: boolean) => void;
@@ -94,6 +96,7 @@ export class RunningNode implements NodeApi {
   readonly keys: TableKeys;
   readonly operator: Operator;
   readonly #links: Links | undefined;
+  readonly #departed: NodeOptions["departed"];
 
   private constructor(options: NodeOptions, copies: readonly RecoveredCopy[], membership: Membership, times: ReadonlyMap<number, number>) {
     const { storage, failed } = options;
@@ -101,6 +104,7 @@ export class RunningNode implements NodeApi {
     this.keys = new TableKeys(membership);
     this.operator = new Operator(membership);
     this.#links = options.links;
+    this.#departed = options.departed;
     this.host = new Host({
       id: options.id,
       incarnation: membership.incarnation,
@@ -144,6 +148,7 @@ export class RunningNode implements NodeApi {
       changed: (change: TableChange) => {
         started.node?.host.tableChanged(change);
         started.node?.keys.folded();
+        started.node?.tellDeparted(change);
       },
       away: options.away,
       leases: (alive) => started.node?.host.run(() => started.node?.host.core.leases(alive)),
@@ -171,6 +176,10 @@ export class RunningNode implements NodeApi {
     await node.#space.look();
     if (options.links === undefined) await node.#opened(); // among others, a bucket may have to wait for them
     return node;
+  }
+
+  tellDeparted({ nodes }: TableChange): void {
+    for (const id of nodes) if (id !== this.host.core.id && this.table.nodes.get(id)?.state === "departed") this.#departed(id);
   }
 
   #install(bucket: number, applied: number): void {
