@@ -57,6 +57,9 @@ function load({ config, ...values }: Readonly<Record<string, string>>): LoadedSe
   return loadSettings({ flags: values, env: process.env, ...(config === undefined ? {} : { configFile: config }) });
 }
 
+/** A broker that has drained closes within this time, or is ended: to the log a kill is a clean stop (R21). Milliseconds. */
+const STOP_MS = 10_000;
+
 /** @param control the control log that this process was given; else the settings say which */
 export async function start(flags: Readonly<Record<string, string>>, control?: ControlLog): Promise<void> {
   const { settings, files } = settingsOf(flags);
@@ -84,6 +87,10 @@ export async function start(flags: Readonly<Record<string, string>>, control?: C
     if (stopping) process.exit(EXIT.interrupted.code); // The log needs no farewell: a kill is a clean stop to it (R21).
     stopping = true;
     if (control === undefined) note(`${signal}: draining; once more stops at once.`);
+    setTimeout(() => {
+      note(`error deadline: What is left does not stop within ${STOP_MS / 1000} s after draining, perhaps for a control log that does not answer: ended as it is. What was answered is on disk.`);
+      process.exit(EXIT.failed.code);
+    }, settings.drainSeconds * 1000 + STOP_MS).unref();
     drain()
       .then(close)
       .then(
