@@ -2,7 +2,7 @@
 
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
@@ -25,6 +25,7 @@ export function sibling(path: string): string {
 
 /** `bellhop start` on free ports; resolves when it is ready. Its banner is shown only where it fails. */
 export async function startBellhop(data: string): Promise<Started> {
+  mkdirSync(data, { recursive: true });
   const words = ["start", "--data", data, "--device", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-level", "error"];
   const child = fork(sibling("../src/main"), words, { stdio: ["ignore", process.stderr, "pipe", "ipc"] });
   let said = "";
@@ -51,6 +52,7 @@ export interface StartedCluster {
 
 /** `bellhop dev` on free ports; resolves when every node is ready. What it said is shown only where it fails. `environment`: settings of all nodes as variables. */
 export async function startCluster(data: string, count: number, main = sibling("../src/main"), environment: Readonly<Record<string, string>> = {}): Promise<StartedCluster> {
+  mkdirSync(data, { recursive: true });
   const base = await freePorts(3 * count);
   const at = (place: number): string => `127.0.0.1:${base + place * count}`;
   const words = ["dev", "--nodes", String(count), "--data", data, "--http", at(0), "--device", at(1), "--peer", at(2), "--log-level", "error"];
