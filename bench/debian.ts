@@ -1,4 +1,4 @@
-// Debian's packages, unpacked into a folder: needs neither root nor an installation.
+// Programs of others: on PATH, or from Debian's packages, unpacked into a folder, which needs neither root nor an installation.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
@@ -8,6 +8,11 @@ import { join } from "node:path";
 export interface Unpacked {
   readonly path: string;
   readonly libraries: string;
+}
+
+/** Where the program is installed; undefined where it is not. */
+export function onPath(program: string): string | undefined {
+  return (process.env["PATH"] ?? "").split(":").map((folder) => join(folder, program)).find((path) => existsSync(path));
 }
 
 /** Unpacks once, and says so on stderr; undefined where the packages cannot be had. `program` is its path inside them. */

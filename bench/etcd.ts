@@ -2,12 +2,12 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
-import { unpackDebian } from "./debian.ts";
+import { onPath, unpackDebian } from "./debian.ts";
 import { freePort } from "./processes.ts";
 
 const START_MS = 20_000;
@@ -15,8 +15,8 @@ const CACHE = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "../.cache
 
 /** @throws where there is none and none can be had: with the command to run */
 export function findEtcd(): string {
-  const folder = (process.env["PATH"] ?? "").split(":").find((one) => existsSync(join(one, "etcd")));
-  if (folder !== undefined) return join(folder, "etcd");
+  const installed = onPath("etcd");
+  if (installed !== undefined) return installed;
   const unpacked = unpackDebian(["etcd-server"], join(CACHE, "etcd"), "usr/bin/etcd");
   if (unpacked === undefined) throw new Error("etcd is needed, which is not on PATH and could not be unpacked from Debian's packages. Install it: apt-get install etcd-server");
   return unpacked.path;

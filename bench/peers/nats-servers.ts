@@ -1,11 +1,11 @@
 // Three nats-servers with JetStream as one cluster, from a binary given by path or from Debian's package, which is older.
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { unpackDebian } from "../debian.ts";
+import { onPath, unpackDebian } from "../debian.ts";
 import { freePorts, killed } from "../processes.ts";
 import { askNats, STREAM } from "./nats.ts";
 import type { PeerServers } from "./servers.ts";
@@ -25,8 +25,7 @@ export interface NatsBinary {
 
 /** The one given, else the one on PATH, else Debian's package unpacked into `cache`; undefined where there is none. */
 export function findNats(given: string | undefined, cache: string): NatsBinary | undefined {
-  const onPath = (process.env["PATH"] ?? "").split(":").map((folder) => join(folder, "nats-server")).find((one) => existsSync(one));
-  const path = given ?? onPath ?? unpackDebian(["nats-server"], join(cache, "nats"), "usr/sbin/nats-server")?.path;
+  const path = given ?? onPath("nats-server") ?? unpackDebian(["nats-server"], join(cache, "nats"), "usr/sbin/nats-server")?.path;
   if (path === undefined) return undefined;
   const said = execFileSync(path, ["--version"], { encoding: "utf8" });
   const [, version = "unknown", major = "0", minor = "0"] = /v((\d+)\.(\d+)[\d.]*)/.exec(said) ?? [];

@@ -1,12 +1,12 @@
 // Debian's redis-server with an append-only file that is synced before every answer: found on PATH, or unpacked into the cache without root.
 
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { unpackDebian, type Unpacked } from "../debian.ts";
+import { onPath, unpackDebian, type Unpacked } from "../debian.ts";
 
 /** What Debian's redis-server needs beyond the base system. */
 const PACKAGES = ["redis-server", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1"];
@@ -26,8 +26,8 @@ export function findRedis(cache: string): Unpacked | undefined {
 }
 
 export function redisOnPath(): Unpacked | undefined {
-  const folder = (process.env["PATH"] ?? "").split(":").find((one) => existsSync(join(one, "redis-server")));
-  return folder === undefined ? undefined : { path: join(folder, "redis-server"), libraries: "" };
+  const path = onPath("redis-server");
+  return path === undefined ? undefined : { path, libraries: "" };
 }
 
 /** Starts Redis on an own directory, which is removed at stop. */

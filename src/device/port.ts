@@ -1,8 +1,9 @@
 // The device port: it listens for as long as the process runs, and the servers of the node's incarnations take its sockets one after the other. While none does, devices are told when to come back.
 
 import { createServer, type Server, type Socket } from "node:net";
-import { hostAndPort, withPort } from "../base/address.ts";
+import { hostAndPort } from "../base/address.ts";
 import { ERRORS } from "../base/errors.ts";
+import { addressOf, listening } from "../doors/listen.ts";
 import { writeClose } from "../wire/device.ts";
 import { Writer } from "../wire/msgpack.ts";
 
@@ -26,22 +27,15 @@ export class DevicePort {
 
   /** HOST:PORT where it listens; the real port where 0 was asked for. */
   get address(): string {
-    const bound = this.#server.address();
-    return typeof bound === "object" && bound !== null ? withPort(this.#wanted, bound.port) : this.#wanted;
+    return addressOf(this.#server, this.#wanted);
   }
 
   /** From now on sockets go there, in the tick of their accept. Listens, where this is the first one; rejects where the address is taken. */
   async open(take: (socket: Socket) => void, failed: (error: Error) => void): Promise<void> {
     this.#take = take;
     if (this.#server.listening) return;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ ...hostAndPort(this.#wanted), backlog: BACKLOG }, () => {
-        this.#server.off("error", reject);
-        this.#server.on("error", failed);
-        resolve();
-      });
-    });
+    await listening(this.#server, { ...hostAndPort(this.#wanted), backlog: BACKLOG });
+    this.#server.on("error", failed);
   }
 
   /** The incarnation that took them is over. */

@@ -2,9 +2,10 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import { hostAndPort, withPort } from "../base/address.ts";
+import { hostAndPort } from "../base/address.ts";
 import type { Settings } from "../config.ts";
 import type { Certificates } from "../doors/certificates.ts";
+import { addressOf, listening } from "../doors/listen.ts";
 import { PROBLEM_TYPE, problemOf, retryAfterOf } from "./answers.ts";
 import { ConnectionLimit } from "./connections.ts";
 
@@ -30,8 +31,7 @@ export class HttpPort {
 
   /** HOST:PORT where it listens; the real port where 0 was asked for. */
   get address(): string {
-    const bound = this.#server.address();
-    return typeof bound === "object" && bound !== null ? withPort(this.#wanted, bound.port) : this.#wanted;
+    return addressOf(this.#server, this.#wanted);
   }
 
   /** For the framework, which puts its listener for clients' errors there. */
@@ -43,13 +43,7 @@ export class HttpPort {
   async open(handler: Handler): Promise<void> {
     this.#handler = handler;
     if (this.#server.listening) return;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(hostAndPort(this.#wanted), () => {
-        this.#server.off("error", reject);
-        resolve();
-      });
-    });
+    await listening(this.#server, hostAndPort(this.#wanted));
   }
 
   /** For handshakes to come. */

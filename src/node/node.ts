@@ -96,7 +96,6 @@ export class RunningNode implements NodeApi {
   readonly keys: TableKeys;
   readonly operator: Operator;
   readonly #links: Links | undefined;
-  readonly #departed: NodeOptions["departed"];
 
   private constructor(options: NodeOptions, copies: readonly RecoveredCopy[], membership: Membership, times: ReadonlyMap<number, number>) {
     const { storage, failed } = options;
@@ -104,7 +103,6 @@ export class RunningNode implements NodeApi {
     this.keys = new TableKeys(membership);
     this.operator = new Operator(membership);
     this.#links = options.links;
-    this.#departed = options.departed;
     this.host = new Host({
       id: options.id,
       incarnation: membership.incarnation,
@@ -146,9 +144,10 @@ export class RunningNode implements NodeApi {
     const started: { node?: RunningNode } = {};
     const membership = await Membership.follow(control, {
       changed: (change: TableChange) => {
-        started.node?.host.tableChanged(change);
-        started.node?.keys.folded();
-        started.node?.tellDeparted(change);
+        if (started.node === undefined) return;
+        started.node.host.tableChanged(change);
+        started.node.keys.folded();
+        for (const other of change.nodes) if (other !== id && started.node.table.nodes.get(other)?.state === "departed") options.departed(other);
       },
       away: options.away,
       leases: (alive) => started.node?.host.run(() => started.node?.host.core.leases(alive)),
@@ -176,10 +175,6 @@ export class RunningNode implements NodeApi {
     await node.#space.look();
     if (options.links === undefined) await node.#opened(); // among others, a bucket may have to wait for them
     return node;
-  }
-
-  tellDeparted({ nodes }: TableChange): void {
-    for (const id of nodes) if (id !== this.host.core.id && this.table.nodes.get(id)?.state === "departed") this.#departed(id);
   }
 
   #install(bucket: number, applied: number): void {

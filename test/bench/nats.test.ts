@@ -1,16 +1,17 @@
 // The generator against three real nats-servers, where there are such.
 
-import { existsSync, mkdtempSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
+import { onPath } from "../../bench/debian.ts";
 import { generate } from "../../bench/load/generator.ts";
 import { natsDriver } from "../../bench/peers/nats.ts";
 import { startNats } from "../../bench/peers/nats-servers.ts";
 
-const binary = (process.env["PATH"] ?? "").split(":").map((folder) => join(folder, "nats-server")).find((path) => existsSync(path));
+const binary = onPath("nats-server");
 
 test.skipIf(binary === undefined)("every acknowledged PUB is counted, once, and found in the stream", { timeout: 60_000 }, async () => {
   const servers = await startNats(binary!, mkdtempSync(join(tmpdir(), "bellhop-nats-")), undefined);
